@@ -1,0 +1,90 @@
+//! The catalog as one immutable value; every change makes the next one.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use types::ObjectId;
+
+use crate::{CatalogError, CatalogObject, DEFAULT_SCHEMA};
+
+/// A journaled change. Applying the journal's changes in order gives the catalog.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum CatalogChange {
+    Put(CatalogObject),
+    /// All at once: an object and its dependants.
+    Drop(Vec<ObjectId>),
+    CreateSchema {
+        name: String,
+    },
+    DropSchema {
+        name: String,
+    },
+}
+
+/// All objects at one instant.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Catalog {
+    pub schemas: Vec<String>,
+    pub objects: BTreeMap<ObjectId, Arc<CatalogObject>>,
+    /// The next id to give out; ids are never reused.
+    pub next_id: u32,
+}
+
+impl Catalog {
+    pub fn new() -> Self {
+        Catalog { schemas: vec![DEFAULT_SCHEMA.into()], objects: BTreeMap::new(), next_id: ObjectId::FIRST_USER.0 }
+    }
+
+    pub fn get(&self, id: ObjectId) -> Option<&Arc<CatalogObject>> {
+        self.objects.get(&id)
+    }
+
+    /// Resolves a name with one or two parts (database qualifiers are the caller's to strip).
+    pub fn find(&self, schema: Option<&str>, name: &str) -> Option<&Arc<CatalogObject>> {
+        let schema = schema.unwrap_or(DEFAULT_SCHEMA);
+        self.objects.values().find(|o| o.schema == schema && o.name == name)
+    }
+
+    /// Like [`find`](Self::find), with Postgres' error.
+    pub fn resolve(&self, schema: Option<&str>, name: &str) -> Result<&Arc<CatalogObject>, CatalogError> {
+        self.find(schema, name).ok_or_else(|| CatalogError::UndefinedRelation { name: name.into() })
+    }
+
+    /// Objects that read `id`, directly.
+    pub fn dependants(&self, id: ObjectId) -> Vec<&Arc<CatalogObject>> {
+        self.objects.values().filter(|o| o.depends_on.contains(&id)).collect()
+    }
+
+    /// `id` and everything that reads it, directly or not, readers first.
+    pub fn cascade(&self, id: ObjectId) -> Vec<ObjectId> {
+        let mut order = vec![];
+        self.cascade_into(id, &mut order);
+        order
+    }
+
+    fn cascade_into(&self, id: ObjectId, order: &mut Vec<ObjectId>) {
+        if order.contains(&id) {
+            return;
+        }
+        for reader in self.dependants(id) {
+            self.cascade_into(reader.id, order);
+        }
+        order.push(id);
+    }
+
+    /// The catalog after `change`.
+    pub fn apply(&mut self, change: CatalogChange) {
+        match change {
+            CatalogChange::Put(object) => {
+                self.next_id = self.next_id.max(object.id.0 + 1);
+                self.objects.insert(object.id, Arc::new(object));
+            }
+            CatalogChange::Drop(ids) => ids.iter().for_each(|id| {
+                self.objects.remove(id);
+            }),
+            CatalogChange::CreateSchema { name } => self.schemas.push(name),
+            CatalogChange::DropSchema { name } => self.schemas.retain(|s| *s != name),
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! What exists: objects, names, dependencies. An immutable snapshot per change, shared by all sessions; the engine
+//! journals each change and rebuilds the catalog from the journal.
+
+mod catalog;
+mod error;
+mod object;
+
+pub use catalog::{Catalog, CatalogChange};
+pub use error::CatalogError;
+pub use object::{
+    CatalogObject, ColumnEntry, DEFAULT_SCHEMA, ObjectBody, SourceBody, TableBody, ViewBody, WatermarkEntry,
+};

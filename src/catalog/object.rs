@@ -1,0 +1,130 @@
+//! Catalog objects in their persisted form.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use serde::{Deserialize, Serialize};
+use types::{EventTimeBound, ObjectId};
+
+pub const DEFAULT_SCHEMA: &str = "public";
+
+/// One source, table, view or materialized view.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CatalogObject {
+    pub id: ObjectId,
+    pub schema: String,
+    pub name: String,
+    pub columns: Vec<ColumnEntry>,
+    pub body: ObjectBody,
+    /// Objects this one reads.
+    pub depends_on: Vec<ObjectId>,
+    /// The statement that created it.
+    pub sql: String,
+    pub comment: Option<String>,
+    /// Microseconds since the Unix epoch.
+    pub created_us: i64,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ColumnEntry {
+    pub name: String,
+    pub data_type: DataType,
+    pub not_null: bool,
+    /// SQL text of the default expression.
+    pub default: Option<String>,
+    /// SQL text of the generating expression.
+    pub generated: Option<String>,
+    pub comment: Option<String>,
+}
+
+/// `WATERMARK FOR column AS column - delay`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WatermarkEntry {
+    pub column: usize,
+    pub delay_us: i64,
+    pub allowed_lateness_us: i64,
+    pub idle_timeout_us: i64,
+    pub max_future_us: i64,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum ObjectBody {
+    Source(SourceBody),
+    Table(TableBody),
+    /// A plain view: its query text, planned anew inside each query.
+    View {
+        query: String,
+        temporary: bool,
+    },
+    MaterializedView(ViewBody),
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SourceBody {
+    /// Options as given, without those in `watermark`.
+    pub options: Vec<(String, String)>,
+    /// (FORMAT, ENCODE, options) as given.
+    pub format: String,
+    pub encode: String,
+    pub format_options: Vec<(String, String)>,
+    pub watermark: Option<WatermarkEntry>,
+    pub bounded: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TableBody {
+    /// Column indices; empty: no primary key.
+    pub primary_key: Vec<usize>,
+    pub append_only: bool,
+    pub watermark: Option<WatermarkEntry>,
+    /// A table with a connector stores the rows of this source (same id space: the table's own id + its source's).
+    pub source: Option<SourceBody>,
+    /// The persisted dataflow that keeps the table readable, as JSON (`dataflow::DataflowGraph`).
+    pub plan: serde_json::Value,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ViewBody {
+    /// The persisted plan, as JSON (`dataflow::DataflowGraph`): a restart never replans.
+    pub plan: serde_json::Value,
+    pub key: Option<Vec<usize>>,
+    pub append_only: bool,
+    /// (column, bound) as in the plan's last node, for views on this view.
+    pub bounds: Vec<(usize, EventTimeBound)>,
+    pub emit_on_window_close: bool,
+    /// Options as given (`on_error`, `retain_history`).
+    pub options: Vec<(String, String)>,
+    /// False while it is being built.
+    pub ready: bool,
+}
+
+impl CatalogObject {
+    /// Columns as an Arrow schema; every field nullable, NOT NULL is enforced at the door.
+    pub fn arrow_schema(&self) -> SchemaRef {
+        let fields: Vec<Field> = self.columns.iter().map(|c| Field::new(&c.name, c.data_type.clone(), true)).collect();
+        Arc::new(Schema::new(fields))
+    }
+
+    pub fn qualified_name(&self) -> String {
+        format!("{}.{}", self.schema, self.name)
+    }
+
+    pub fn is_append_only(&self) -> bool {
+        match &self.body {
+            ObjectBody::Source(_) => true,
+            ObjectBody::Table(t) => t.append_only,
+            ObjectBody::View { .. } => false,
+            ObjectBody::MaterializedView(v) => v.append_only,
+        }
+    }
+
+    /// Word used in messages and tags: `source`, `table`, `view`, `materialized view`.
+    pub fn kind_name(&self) -> &'static str {
+        match &self.body {
+            ObjectBody::Source(_) => "source",
+            ObjectBody::Table(_) => "table",
+            ObjectBody::View { .. } => "view",
+            ObjectBody::MaterializedView(_) => "materialized view",
+        }
+    }
+}

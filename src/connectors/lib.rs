@@ -1,0 +1,12 @@
+//! Sources: bytes from outside → Arrow columns, with exact positions.
+//!
+//! A connector is configured once ([`SourceConfig`]), then opened as often as needed at any recorded position
+//! ([`SourceConfig::open`]): the shared feed, a backfill and a replay after a crash are the same code with other
+//! offsets. Readers run on a thread of their own and may block. Lateness is decided in [`admission`], not here.
+
+pub mod admission;
+mod error;
+mod source;
+
+pub use error::ConnectorError;
+pub use source::{Chunk, Offsets, OpenRequest, PartitionState, ReadEvent, RecordError, SourceConfig, SourceReader};

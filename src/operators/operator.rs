@@ -1,0 +1,145 @@
+//! The contract between an operator and its host.
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use types::{DeltaBatch, EpochRecord, ErrorDelta, ObjectId, SqlState, ToSqlState};
+
+use crate::arrangement::Shard;
+
+/// An incremental operator.
+///
+/// The host calls, per epoch: `on_batch` any number of times, ports interleaved freely; then `on_seal` once, again
+/// while it answers `More`; then possibly `checkpoint`. Batches of later epochs are held back meanwhile, so state is
+/// always exactly "as of" one epoch. Epochs that bring nothing to an operator's dataflow are skipped altogether.
+///
+/// Output must not depend on batch boundaries nor on order inside an epoch, and must be deterministic.
+/// At most `limits::BATCH_ROWS_MAX` rows leave per `on_seal` call; then `More`.
+/// Failing rows go to `out.errors`, with the diff of the row that failed. `Err` is for broken invariants and
+/// resource limits only: it stops the dataflow and names it.
+pub trait Operator: Send {
+    fn on_batch(&mut self, port: usize, batch: DeltaBatch, out: &mut Output) -> Result<(), OperatorError>;
+
+    fn on_seal(&mut self, record: &EpochRecord, out: &mut Output) -> Result<Progress, OperatorError>;
+
+    /// Hands over what changed since the last checkpoint, at once: arrays are shared or copied, never encoded here.
+    /// Called only right after `on_seal` answered `Done`. Stateless operators return an empty cut.
+    fn checkpoint(&mut self) -> Cut {
+        Cut::default()
+    }
+
+    /// Takes back one batch of a table this operator has cut; called oldest first, before any input, only with rows
+    /// whose vnode this worker owns. Later rows override (keyed) or add to (multiset) earlier ones.
+    fn restore(&mut self, table: RestoredTable<'_>) -> Result<(), OperatorError> {
+        let _ = table;
+        Err(OperatorError::internal("a stateless operator was given state to restore"))
+    }
+
+    /// Bytes of state held, for the memory budget.
+    fn memory_bytes(&self) -> usize {
+        0
+    }
+}
+
+/// What an operator has produced. The host drains it after every call.
+#[derive(Debug, Default)]
+pub struct Output {
+    pub rows: Vec<DeltaBatch>,
+    pub errors: Vec<ErrorDelta>,
+}
+
+impl Output {
+    /// Adds a batch; empty ones are dropped.
+    pub fn push(&mut self, batch: DeltaBatch) {
+        if !batch.is_empty() {
+            self.rows.push(batch);
+        }
+    }
+}
+
+/// Whether a seal is finished.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    /// Call `on_seal` again with the same record.
+    More,
+    /// Sealed. `deadline_us`: wall-clock time (µs) at which this operator wants an epoch although no input came.
+    Done { deadline_us: Option<i64> },
+}
+
+impl Progress {
+    pub const DONE: Progress = Progress::Done { deadline_us: None };
+}
+
+/// What changed in an operator since its last cut.
+#[derive(Debug, Default)]
+pub struct Cut {
+    pub tables: Vec<TableCut>,
+}
+
+/// Changed rows of one state table. The last column of every batch is the Int64 `__diff`:
+/// keyed: 1 = put, −1 = delete (value columns are ignored then); multiset: weights to add.
+#[derive(Debug, Clone)]
+pub struct TableCut {
+    /// Number of the table within the operator; stable for ever.
+    pub table: u16,
+    pub kind: TableKind,
+    /// Columns whose hash (`types::hash_columns`, in this order) decides a row's vnode. Empty: vnode 0… see `vnode_of`
+    /// of the constant hash.
+    pub vnode_columns: Vec<usize>,
+    pub batches: Vec<RecordBatch>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TableKind {
+    /// The first `key_columns` columns identify a row; the last write wins.
+    Keyed { key_columns: usize },
+    /// Whole rows with weights that add up.
+    Multiset,
+}
+
+/// One batch on its way back into an operator; same layout as in [`TableCut`].
+pub struct RestoredTable<'a> {
+    pub table: u16,
+    pub batch: &'a RecordBatch,
+}
+
+/// What an operator may need from outside when it is built.
+pub struct BuildContext {
+    /// Index of the worker that will own the operator, and how many there are.
+    pub worker: usize,
+    pub workers: usize,
+    /// The readable shard of a relation that this worker owns; used by `Materialize` only.
+    pub shard: Arc<dyn Fn(ObjectId) -> Arc<Shard> + Send + Sync>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum OperatorError {
+    #[error("{message}")]
+    Internal { message: String },
+    /// A resource limit or an unsupported situation met at run time.
+    #[error("{message}")]
+    Limit { state: SqlState, message: String },
+    #[error(transparent)]
+    Types(#[from] types::TypesError),
+    #[error(transparent)]
+    Kernel(#[from] kernels::KernelError),
+    #[error("arrow kernel failed")]
+    Arrow(#[from] arrow::error::ArrowError),
+}
+
+impl OperatorError {
+    pub fn internal(message: impl Into<String>) -> Self {
+        OperatorError::Internal { message: message.into() }
+    }
+}
+
+impl ToSqlState for OperatorError {
+    fn sql_state(&self) -> SqlState {
+        match self {
+            OperatorError::Internal { .. } | OperatorError::Arrow(_) => SqlState::InternalError,
+            OperatorError::Limit { state, .. } => *state,
+            OperatorError::Types(e) => e.sql_state(),
+            OperatorError::Kernel(e) => e.sql_state(),
+        }
+    }
+}

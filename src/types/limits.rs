@@ -1,0 +1,30 @@
+//! Every bound of a queue, loop or buffer, by name.
+
+/// Rows per batch between operators; also the fuel of one `on_seal` call.
+pub const BATCH_ROWS_MAX: usize = 65_536;
+/// Rows per page of an arrangement.
+pub const PAGE_ROWS: usize = 1_024;
+/// Pages per copy-on-write chunk of an arrangement's page table.
+pub const PAGES_PER_CHUNK: usize = 64;
+/// Epochs the slowest attached dataflow may be behind before sources wait.
+pub const EPOCHS_IN_FLIGHT_MAX: usize = 8;
+/// Rows in flight between a source's reader and the epoch clock.
+pub const SOURCE_QUEUE_BATCHES_MAX: usize = 4;
+/// Longest time an epoch collects input while another is in flight, milliseconds.
+pub const EPOCH_COLLECT_MS_MAX: u64 = 50;
+/// Raw bytes of a malformed record that are kept.
+pub const SOURCE_ERROR_BYTES_MAX: usize = 64 * 1024;
+/// Malformed records kept per source; all are counted.
+pub const SOURCE_ERRORS_KEPT_MAX: usize = 1_000;
+/// Longest SQL text accepted.
+pub const SQL_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Windows one row may belong to (size ÷ slide).
+pub const WINDOWS_PER_ROW_MAX: i64 = 10_000;
+/// Largest value stored in the facts store; larger ones go to files.
+pub const FACT_BYTES_MAX: usize = 4 * 1024;
+/// Time between checkpoints, milliseconds.
+pub const CHECKPOINT_INTERVAL_MS: u64 = 10_000;
+/// Dirty bytes that start a checkpoint early.
+pub const CHECKPOINT_DIRTY_BYTES: usize = 64 * 1024 * 1024;
+/// Manifests (and the runs they name) kept on disk.
+pub const MANIFESTS_KEPT: usize = 3;
