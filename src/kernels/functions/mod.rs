@@ -4,6 +4,7 @@
 mod modulo;
 pub(crate) mod text_form;
 mod to_char;
+mod trunc;
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
@@ -12,7 +13,11 @@ use datafusion_expr::{AggregateUDF, ScalarUDF, WindowUDF};
 
 /// All scalar functions, each once; ours stand in for DataFusion's of the same name.
 pub fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
-    let ours = [ScalarUDF::new_from_impl(to_char::ToChar::new()), ScalarUDF::new_from_impl(modulo::Modulo::new())];
+    let ours = [
+        ScalarUDF::new_from_impl(to_char::ToChar::new()),
+        ScalarUDF::new_from_impl(modulo::Modulo::new()),
+        ScalarUDF::new_from_impl(trunc::Trunc::new()),
+    ];
     let ours: Vec<Arc<ScalarUDF>> = ours.into_iter().map(Arc::new).collect();
     let theirs = datafusion_functions::all_default_functions();
     let nested = datafusion_functions_nested::all_default_nested_functions();
