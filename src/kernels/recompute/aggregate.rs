@@ -88,6 +88,8 @@ impl AggregateCall {
             builder = builder.order_by(sorts.collect::<Result<_, KernelError>>()?);
         }
         let function = builder.build().map_err(KernelError::from_planning)?;
+        // Some functions look at their argument types only here.
+        function.create_accumulator().map_err(KernelError::from_planning)?;
         let result = function.field().data_type().clone();
         Ok(AggregateCall {
             args: call.args.iter().map(|arg| CompiledExpr::compile(arg, input)).collect::<Result<_, _>>()?,
