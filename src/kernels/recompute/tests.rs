@@ -213,6 +213,21 @@ fn one_failing_key_leaves_the_others_alone() {
 }
 
 #[test]
+fn sums_fail_instead_of_wrapping_around() {
+    let huge = aggregate("sum", vec![col("v") + lit(i64::MAX - 30)]);
+    let calls = vec![RecomputeCall::from_aggregate(&huge, &df_schema()).unwrap()];
+    let kind = RecomputeKind::Aggregate { calls };
+    assert_eq!(run(kind.clone(), 1, DataType::Int64).unwrap_err().to_string(), "bigint out of range");
+    // In a type that holds it, the sum is exact: 3 (2^63 − 1) − 40.
+    let exact = run(kind, 1, DataType::Decimal128(38, 0)).unwrap();
+    assert_eq!(exact[0], (3 * i64::MAX as i128 - 40).to_string());
+    let running = window("sum", vec![col("v") + lit(i64::MAX - 30)], vec![col("t")], WindowFrame::new(Some(true)));
+    let calls = vec![RecomputeCall::from_window(&running, &df_schema()).unwrap()];
+    let error = run(RecomputeKind::Window { calls }, 4, DataType::Int64).unwrap_err();
+    assert_eq!(error.to_string(), "bigint out of range");
+}
+
+#[test]
 fn other_expressions_are_no_calls() {
     assert!(matches!(RecomputeCall::from_aggregate(&col("v"), &df_schema()), Err(KernelError::Unsupported { .. })));
     let uncoerced = aggregate("percentile_cont", vec![col("v"), lit(0.25)]);
