@@ -1,0 +1,307 @@
+//! The shard: rows, errors and history of a relation's part under one lock.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
+use arrow::datatypes::SchemaRef;
+use types::{DeltaBatch, Epoch, ErrorDelta, SqlError, SqlState, consolidate, hash_columns};
+
+use super::cut::Graveyard;
+use super::gather::{gather, take_rows};
+use super::history::History;
+use super::layout::{Incoming, Layout};
+use super::rows::{Prepared, Rows};
+use super::snapshot::{ShardSnapshot, keep_keys};
+use crate::OperatorError;
+
+/// One worker's part of a relation.
+pub struct Shard {
+    pub(super) layout: Arc<Layout>,
+    inner: Mutex<Inner>,
+}
+
+pub(super) struct Inner {
+    pub rows: Rows,
+    /// Keys deleted since the last cut.
+    pub deleted: Option<Graveyard>,
+    errors: BTreeMap<(SqlState, String), i64>,
+    history: History,
+    frontier: Epoch,
+    retain_from: Epoch,
+    /// Set when an epoch could not be applied: the relation may hold half of it.
+    broken: Option<String>,
+    /// Weights a restored bag still owes: rows whose retraction came back before their insertion.
+    owed: Vec<DeltaBatch>,
+}
+
+impl Shard {
+    /// An empty shard. `key`: see `MaterializeSpec::key`.
+    pub fn new(schema: SchemaRef, key: Option<Vec<usize>>) -> Arc<Shard> {
+        let layout = Arc::new(Layout::new(schema, key));
+        let inner = Inner {
+            rows: Rows::new(&layout),
+            deleted: layout.key.as_ref().map(|_| Graveyard::new(&layout)),
+            errors: BTreeMap::new(),
+            history: History::default(),
+            frontier: 0,
+            retain_from: 0,
+            broken: None,
+            owed: vec![],
+        };
+        Arc::new(Shard { layout, inner: Mutex::new(inner) })
+    }
+
+    pub fn schema(&self) -> SchemaRef {
+        self.layout.schema.clone()
+    }
+
+    /// Columns that identify a row; `None` for a bag.
+    pub fn key(&self) -> Option<&[usize]> {
+        self.layout.key.as_deref()
+    }
+
+    /// Applies the change of `epoch` (greater than any before) and publishes it. Deltas at or below `retain_from`
+    /// may be forgotten. Equal rows may stand several times in `deltas`: their net effect counts.
+    ///
+    /// Errors: `Internal` if a row that is not there is retracted, or a key would stand twice.
+    pub fn apply(&self, epoch: Epoch, deltas: &[DeltaBatch], errors: &[ErrorDelta]) -> Result<(), OperatorError> {
+        if deltas.iter().all(|d| d.diffs().is_none()) {
+            return self.apply_net(epoch, deltas.to_vec(), errors.to_vec());
+        }
+        let net = consolidate(&DeltaBatch::concat(&self.layout.schema, deltas))?;
+        self.apply_net(epoch, vec![net], errors.to_vec())
+    }
+
+    /// Like [`apply`](Self::apply), for deltas in which no row stands with both signs, nor twice among rows with
+    /// retractions.
+    pub(crate) fn apply_net(
+        &self,
+        epoch: Epoch,
+        mut deltas: Vec<DeltaBatch>,
+        errors: Vec<ErrorDelta>,
+    ) -> Result<(), OperatorError> {
+        deltas.retain(|d| !d.is_empty());
+        let prepared: Vec<Prepared<'_>> =
+            deltas.iter().map(|d| Prepared::new(&self.layout, d)).collect::<Result<_, _>>()?;
+        let mut inner = self.lock();
+        assert!(epoch > inner.frontier || inner.frontier == 0, "epochs are applied in order, each once");
+        inner.settle(&self.layout)?;
+        if let Err(error) = inner.apply_rows(&self.layout, &prepared, &deltas) {
+            inner.broken = Some(error.to_string());
+            return Err(error);
+        }
+        drop(prepared);
+        inner.add_errors(&errors);
+        inner.frontier = epoch;
+        let retain_from = inner.retain_from;
+        if epoch > retain_from && !(deltas.is_empty() && errors.is_empty()) {
+            inner.history.push(epoch, deltas, errors);
+        }
+        inner.history.prune(retain_from);
+        Ok(())
+    }
+
+    /// Raises the oldest epoch readers may still ask for. Monotone.
+    pub fn set_retain_from(&self, epoch: Epoch) {
+        let mut inner = self.lock();
+        inner.retain_from = inner.retain_from.max(epoch);
+        let retain_from = inner.retain_from;
+        inner.history.prune(retain_from);
+    }
+
+    /// The oldest epoch readers may ask for.
+    pub fn retain_from(&self) -> Epoch {
+        self.lock().retain_from
+    }
+
+    /// The last applied epoch.
+    pub fn frontier(&self) -> Epoch {
+        self.lock().frontier
+    }
+
+    /// Says that restored rows are as of `epoch`; nothing before it can be read.
+    pub fn set_frontier(&self, epoch: Epoch) {
+        let mut inner = self.lock();
+        inner.frontier = inner.frontier.max(epoch);
+        inner.retain_from = inner.retain_from.max(epoch);
+    }
+
+    /// The shard as of `epoch`, which must lie between retain_from and the last applied epoch (a later epoch means
+    /// "nothing happened since").
+    pub fn snapshot(&self, epoch: Epoch) -> ShardSnapshot {
+        let inner = self.lock();
+        inner.readable(epoch);
+        let undo: Vec<_> = inner.history.between(epoch, Epoch::MAX).map(|c| c.deltas.clone()).collect();
+        ShardSnapshot {
+            layout: self.layout.clone(),
+            pages: inner.rows.pages.clone(),
+            row_count: inner.rows.row_count(),
+            undo,
+            error: inner.error_at(epoch),
+        }
+    }
+
+    /// Net changes of epochs in (after, upto], in epoch order.
+    pub fn deltas(&self, after: Epoch, upto: Epoch) -> Vec<(Epoch, Arc<Vec<DeltaBatch>>)> {
+        self.lock().history.between(after, upto).map(|c| (c.epoch, c.deltas.clone())).collect()
+    }
+
+    /// Net changes of the errors, as [`deltas`](Self::deltas).
+    pub fn error_deltas(&self, after: Epoch, upto: Epoch) -> Vec<(Epoch, Arc<Vec<ErrorDelta>>)> {
+        self.lock().history.between(after, upto).map(|c| (c.epoch, c.errors.clone())).collect()
+    }
+
+    /// Rows whose key columns equal one of the rows of `key` as of `epoch`, each once; NULL equals NULL. `key` has
+    /// the key's columns in their order and types. Relations without a key: `None`.
+    pub fn lookup(&self, key: &RecordBatch, epoch: Epoch) -> Option<RecordBatch> {
+        let columns = self.layout.key.as_ref()?;
+        let cells: Vec<Incoming> = columns
+            .iter()
+            .zip(key.columns())
+            .map(|(c, a)| self.layout.columns[*c].read(a).expect("the caller coerces to the key's types"))
+            .collect();
+        let cells: Vec<(usize, &Incoming)> = columns.iter().copied().zip(&cells).collect();
+        let hashes = hash_columns(key.columns(), key.num_rows()).expect("key columns were hashed on their way in");
+        let inner = self.lock();
+        inner.readable(epoch);
+        let mut ids: Vec<u32> =
+            (0..key.num_rows()).filter_map(|row| inner.rows.find_live(hashes[row], &cells, row)).collect();
+        let undo: Vec<_> = inner.history.between(epoch, Epoch::MAX).map(|c| c.deltas.clone()).collect();
+        let pages = inner.rows.pages.clone();
+        drop(inner);
+        ids.sort_unstable();
+        ids.dedup();
+        let all: Vec<usize> = (0..self.layout.columns.len()).collect();
+        let found = gather(&self.layout, &pages, &ids, &all, self.layout.schema.clone());
+        if undo.is_empty() {
+            return Some(found);
+        }
+        Some(keep_keys(&self.layout, found, &undo, columns, key.columns()))
+    }
+
+    /// Takes back rows with their trailing diff column, before the first apply: keyed relations put (1) and delete (−1)
+    /// by key, bags add weights.
+    pub fn restore_rows(&self, batch: &RecordBatch) -> Result<(), OperatorError> {
+        let delta = DeltaBatch::from_record_batch(batch)?;
+        let prepared = Prepared::new(&self.layout, &delta)?;
+        let mut inner = self.lock();
+        assert!(inner.history.memory_bytes() == 0, "rows are restored before the first epoch");
+        if self.layout.key.is_some() {
+            inner.rows.upsert(&self.layout, &prepared)?;
+            inner.rows.take_changed();
+            return Ok(());
+        }
+        let (mut rows, mut diffs): (Vec<u32>, Vec<i64>) = (vec![], vec![]);
+        inner.rows.apply_bag(&self.layout, &[prepared], |_, row, missing| {
+            rows.push(row as u32);
+            diffs.push(-missing);
+        });
+        if !rows.is_empty() {
+            let rows = take_rows(delta.rows(), &UInt32Array::from(rows));
+            inner.owed.push(DeltaBatch::new(rows, diffs));
+        }
+        Ok(())
+    }
+
+    /// Takes back one error of a checkpoint.
+    pub(crate) fn restore_errors(&self, errors: &[ErrorDelta]) {
+        self.lock().add_errors(errors);
+    }
+
+    /// Live rows, counted with their weights.
+    pub fn row_count(&self) -> usize {
+        self.lock().rows.row_count()
+    }
+
+    pub fn memory_bytes(&self) -> usize {
+        let inner = self.lock();
+        size_of::<Shard>()
+            + inner.rows.memory_bytes()
+            + inner.deleted.as_ref().map_or(0, Graveyard::memory_bytes)
+            + inner.history.memory_bytes()
+            + inner.errors.keys().map(|(_, message)| message.len() + 64).sum::<usize>()
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().expect("no thread panics while it changes a shard")
+    }
+}
+
+impl Inner {
+    fn apply_rows(
+        &mut self,
+        layout: &Layout,
+        prepared: &[Prepared<'_>],
+        deltas: &[DeltaBatch],
+    ) -> Result<(), OperatorError> {
+        let Some(deleted) = &mut self.deleted else {
+            let mut short = 0;
+            self.rows.apply_bag(layout, prepared, |_, _, _| short += 1);
+            return match short {
+                0 => Ok(()),
+                n => Err(OperatorError::internal(format!("{n} retracted rows are not there"))),
+            };
+        };
+        let mut left: Vec<Vec<u32>> = vec![vec![]; deltas.len()];
+        self.rows.apply_keyed(layout, prepared, |batch, row| left[batch].push(row))?;
+        for (delta, rows) in deltas.iter().zip(left).filter(|(_, rows)| !rows.is_empty()) {
+            let columns = layout.key.as_ref().expect("relations with a graveyard have a key");
+            let keys: Vec<ArrayRef> = columns.iter().map(|c| delta.rows().column(*c).clone()).collect();
+            deleted.bury(&keys, &rows.into())?;
+        }
+        Ok(())
+    }
+
+    /// Settles what a restore left open: after its last batch every retraction has met its row.
+    fn settle(&mut self, layout: &Layout) -> Result<(), OperatorError> {
+        let owed = std::mem::take(&mut self.owed);
+        if owed.is_empty() {
+            return Ok(());
+        }
+        let prepared: Vec<Prepared<'_>> = owed.iter().map(|d| Prepared::new(layout, d)).collect::<Result<_, _>>()?;
+        let mut short = 0;
+        self.rows.apply_bag(layout, &prepared, |_, _, _| short += 1);
+        if short > 0 {
+            return Err(OperatorError::internal(format!("{short} rows of a restored relation have a negative weight")));
+        }
+        Ok(())
+    }
+
+    fn add_errors(&mut self, errors: &[ErrorDelta]) {
+        for error in errors {
+            let count = self.errors.entry((error.state, error.message.clone())).or_insert(0);
+            *count += error.diff;
+            if *count == 0 {
+                self.errors.remove(&(error.state, error.message.clone()));
+            }
+        }
+    }
+
+    fn readable(&self, epoch: Epoch) {
+        assert!(
+            epoch >= self.retain_from,
+            "epoch {epoch} was asked for, but nothing before {} is kept",
+            self.retain_from
+        );
+    }
+
+    fn error_at(&self, epoch: Epoch) -> Option<SqlError> {
+        if let Some(broken) = &self.broken {
+            return Some(SqlError::internal(broken.clone()));
+        }
+        let mut later: BTreeMap<(SqlState, &str), i64> = BTreeMap::new();
+        for error in self.history.between(epoch, Epoch::MAX).flat_map(|c| c.errors.iter()) {
+            *later.entry((error.state, &error.message)).or_insert(0) += error.diff;
+        }
+        let then = |key: (SqlState, &str), now: i64| now - later.get(&key).copied().unwrap_or(0);
+        let current = self.errors.iter().find(|((state, message), count)| then((*state, message), **count) > 0);
+        // An error that has gone since is only in the history.
+        let gone = later
+            .iter()
+            .find(|((state, message), diff)| !self.errors.contains_key(&(*state, message.to_string())) && -**diff > 0);
+        let current = current.map(|((state, message), _)| (*state, message.as_str()));
+        let first = [current, gone.map(|(key, _)| *key)].into_iter().flatten().min()?;
+        Some(SqlError::new(first.0, first.1))
+    }
+}
