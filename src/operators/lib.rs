@@ -7,6 +7,7 @@
 pub mod arrangement;
 #[cfg(test)]
 mod changelog;
+pub mod materialize;
 mod operator;
 pub mod spec;
 

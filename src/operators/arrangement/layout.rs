@@ -43,7 +43,7 @@ pub(super) struct ColumnLayout {
 
 /// Columns and key of a relation.
 #[derive(Debug)]
-pub(super) struct Layout {
+pub(crate) struct Layout {
     pub schema: SchemaRef,
     pub columns: Vec<ColumnLayout>,
     pub key: Option<Vec<usize>>,

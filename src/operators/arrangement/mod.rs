@@ -8,22 +8,29 @@
 //!
 //! `shard` is the door. Inside: `rows` (the writer: pages, `index`, free slots), `page_table` → `page` → `column`
 //! (storage by cell width, see `layout`), `gather` (pages back to Arrow), `history` (net deltas), `snapshot` (readers),
-//! `cut` (checkpoints of keyed relations).
+//! `cut` (checkpoints of keyed relations), `errors`,
+//! `net` (consolidation by hash).
 
 mod column;
 mod cut;
+mod errors;
 mod gather;
 mod history;
 mod index;
 mod layout;
+mod net;
 mod page;
 mod page_table;
 mod rows;
 mod shard;
 mod snapshot;
 
+pub(crate) use errors::Errors;
+pub(crate) use gather::take_rows;
+pub(crate) use layout::Layout;
+pub(crate) use net::net;
 pub use shard::Shard;
-pub use snapshot::ShardSnapshot;
+pub use snapshot::{ShardSnapshot, first_error};
 
 #[cfg(test)]
 mod tests;

@@ -1,16 +1,17 @@
 //! The shard: rows, errors and history of a relation's part under one lock.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
 use arrow::datatypes::SchemaRef;
-use types::{DeltaBatch, Epoch, ErrorDelta, SqlError, SqlState, consolidate, hash_columns};
+use types::{DeltaBatch, Epoch, ErrorDelta, hash_columns};
 
 use super::cut::Graveyard;
+use super::errors::Errors;
 use super::gather::{gather, take_rows};
 use super::history::History;
 use super::layout::{Incoming, Layout};
+use super::net::net;
 use super::rows::{Prepared, Rows};
 use super::snapshot::{ShardSnapshot, keep_keys};
 use crate::OperatorError;
@@ -25,7 +26,7 @@ pub(super) struct Inner {
     pub rows: Rows,
     /// Keys deleted since the last cut.
     pub deleted: Option<Graveyard>,
-    errors: BTreeMap<(SqlState, String), i64>,
+    errors: Errors,
     history: History,
     frontier: Epoch,
     retain_from: Epoch,
@@ -42,7 +43,7 @@ impl Shard {
         let inner = Inner {
             rows: Rows::new(&layout),
             deleted: layout.key.as_ref().map(|_| Graveyard::new(&layout)),
-            errors: BTreeMap::new(),
+            errors: Errors::default(),
             history: History::default(),
             frontier: 0,
             retain_from: 0,
@@ -66,11 +67,12 @@ impl Shard {
     ///
     /// Errors: `Internal` if a row that is not there is retracted, or a key would stand twice.
     pub fn apply(&self, epoch: Epoch, deltas: &[DeltaBatch], errors: &[ErrorDelta]) -> Result<(), OperatorError> {
-        if deltas.iter().all(|d| d.diffs().is_none()) {
-            return self.apply_net(epoch, deltas.to_vec(), errors.to_vec());
-        }
-        let net = consolidate(&DeltaBatch::concat(&self.layout.schema, deltas))?;
-        self.apply_net(epoch, vec![net], errors.to_vec())
+        self.apply_net(epoch, self.net(deltas.to_vec())?, errors.to_vec())
+    }
+
+    /// The net effect of changes of this relation.
+    pub(crate) fn net(&self, deltas: Vec<DeltaBatch>) -> Result<Vec<DeltaBatch>, OperatorError> {
+        net(&self.layout, deltas)
     }
 
     /// Like [`apply`](Self::apply), for deltas in which no row stands with both signs, nor twice among rows with
@@ -92,7 +94,7 @@ impl Shard {
             return Err(error);
         }
         drop(prepared);
-        inner.add_errors(&errors);
+        inner.errors.add(&errors);
         inner.frontier = epoch;
         let retain_from = inner.retain_from;
         if epoch > retain_from && !(deltas.is_empty() && errors.is_empty()) {
@@ -132,13 +134,17 @@ impl Shard {
     pub fn snapshot(&self, epoch: Epoch) -> ShardSnapshot {
         let inner = self.lock();
         inner.readable(epoch);
-        let undo: Vec<_> = inner.history.between(epoch, Epoch::MAX).map(|c| c.deltas.clone()).collect();
+        let undo = inner.undo(epoch);
+        let later = inner.history.between(epoch, Epoch::MAX).map(|c| c.errors.clone());
+        let errors_undo = later.filter(|e| !e.is_empty()).collect();
         ShardSnapshot {
             layout: self.layout.clone(),
             pages: inner.rows.pages.clone(),
             row_count: inner.rows.row_count(),
             undo,
-            error: inner.error_at(epoch),
+            broken: inner.broken.clone(),
+            errors: inner.errors.clone(),
+            errors_undo,
         }
     }
 
@@ -167,7 +173,7 @@ impl Shard {
         inner.readable(epoch);
         let mut ids: Vec<u32> =
             (0..key.num_rows()).filter_map(|row| inner.rows.find_live(hashes[row], &cells, row)).collect();
-        let undo: Vec<_> = inner.history.between(epoch, Epoch::MAX).map(|c| c.deltas.clone()).collect();
+        let undo = inner.undo(epoch);
         let pages = inner.rows.pages.clone();
         drop(inner);
         ids.sort_unstable();
@@ -206,7 +212,7 @@ impl Shard {
 
     /// Takes back one error of a checkpoint.
     pub(crate) fn restore_errors(&self, errors: &[ErrorDelta]) {
-        self.lock().add_errors(errors);
+        self.lock().errors.add(errors);
     }
 
     /// Live rows, counted with their weights.
@@ -220,7 +226,7 @@ impl Shard {
             + inner.rows.memory_bytes()
             + inner.deleted.as_ref().map_or(0, Graveyard::memory_bytes)
             + inner.history.memory_bytes()
-            + inner.errors.keys().map(|(_, message)| message.len() + 64).sum::<usize>()
+            + inner.errors.memory_bytes()
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -268,16 +274,6 @@ impl Inner {
         Ok(())
     }
 
-    fn add_errors(&mut self, errors: &[ErrorDelta]) {
-        for error in errors {
-            let count = self.errors.entry((error.state, error.message.clone())).or_insert(0);
-            *count += error.diff;
-            if *count == 0 {
-                self.errors.remove(&(error.state, error.message.clone()));
-            }
-        }
-    }
-
     fn readable(&self, epoch: Epoch) {
         assert!(
             epoch >= self.retain_from,
@@ -286,22 +282,8 @@ impl Inner {
         );
     }
 
-    fn error_at(&self, epoch: Epoch) -> Option<SqlError> {
-        if let Some(broken) = &self.broken {
-            return Some(SqlError::internal(broken.clone()));
-        }
-        let mut later: BTreeMap<(SqlState, &str), i64> = BTreeMap::new();
-        for error in self.history.between(epoch, Epoch::MAX).flat_map(|c| c.errors.iter()) {
-            *later.entry((error.state, &error.message)).or_insert(0) += error.diff;
-        }
-        let then = |key: (SqlState, &str), now: i64| now - later.get(&key).copied().unwrap_or(0);
-        let current = self.errors.iter().find(|((state, message), count)| then((*state, message), **count) > 0);
-        // An error that has gone since is only in the history.
-        let gone = later
-            .iter()
-            .find(|((state, message), diff)| !self.errors.contains_key(&(*state, message.to_string())) && -**diff > 0);
-        let current = current.map(|((state, message), _)| (*state, message.as_str()));
-        let first = [current, gone.map(|(key, _)| *key)].into_iter().flatten().min()?;
-        Some(SqlError::new(first.0, first.1))
+    /// Changes above `epoch`, newest last.
+    fn undo(&self, epoch: Epoch) -> Vec<Arc<Vec<DeltaBatch>>> {
+        self.history.between(epoch, Epoch::MAX).map(|c| c.deltas.clone()).filter(|d| !d.is_empty()).collect()
     }
 }

@@ -9,9 +9,10 @@ use arrow::datatypes::{Float32Type, Float64Type, SchemaRef};
 use arrow::row::{RowConverter, SortField};
 use hashbrown::{HashMap, HashSet};
 use types::limits::PAGE_ROWS;
-use types::{DeltaBatch, SqlError, consolidate, hash_columns};
+use types::{DeltaBatch, ErrorDelta, SqlError, consolidate, hash_columns};
 
 use super::column::Store;
+use super::errors::Errors;
 use super::gather::{gather, take_rows};
 use super::layout::{Layout, Storage};
 use super::page_table::{PageTable, place};
@@ -30,7 +31,9 @@ pub struct ShardSnapshot {
     pub(super) row_count: usize,
     /// Changes above the epoch.
     pub(super) undo: Undo,
-    pub(super) error: Option<SqlError>,
+    pub(super) broken: Option<String>,
+    pub(super) errors: Errors,
+    pub(super) errors_undo: Vec<Arc<Vec<ErrorDelta>>>,
 }
 
 impl ShardSnapshot {
@@ -52,9 +55,21 @@ impl ShardSnapshot {
         Box::new(shown.map(move |batch| project(&batch, &columns, schema.clone())))
     }
 
-    /// The first error the relation holds at this epoch, if any.
+    /// The first error this shard holds at this epoch, if any. Where a relation has several shards an error and its
+    /// retraction may lie in different ones: see [`first_error`].
     pub fn error(&self) -> Option<SqlError> {
-        self.error.clone()
+        first_error(std::slice::from_ref(self))
+    }
+
+    /// Errors at this epoch with their counts, which may be negative in one shard of several.
+    pub fn errors(&self) -> Vec<ErrorDelta> {
+        self.net_errors().to_vec()
+    }
+
+    fn net_errors(&self) -> Errors {
+        let mut errors = self.errors.clone();
+        self.errors_undo.iter().for_each(|later| errors.subtract(later));
+        errors
     }
 
     /// Rows at this epoch, counted with their multiplicity.
@@ -62,6 +77,23 @@ impl ShardSnapshot {
         let since: i64 = self.undo.iter().flat_map(|d| d.iter()).map(net_rows).sum();
         usize::try_from(self.row_count as i64 - since).expect("no epoch has fewer than no rows")
     }
+}
+
+/// The first error a relation holds over all its shards at one epoch.
+pub fn first_error(shards: &[ShardSnapshot]) -> Option<SqlError> {
+    if let Some(broken) = shards.iter().find_map(|s| s.broken.as_ref()) {
+        return Some(SqlError::internal(broken.clone()));
+    }
+    let mut errors = Errors::default();
+    for shard in shards {
+        let own = shard.net_errors();
+        if errors.is_empty() {
+            errors = own;
+        } else {
+            errors.add(&own.to_vec());
+        }
+    }
+    errors.first()
 }
 
 fn net_rows(delta: &DeltaBatch) -> i64 {
