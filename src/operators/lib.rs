@@ -7,6 +7,8 @@
 pub mod arrangement;
 #[cfg(test)]
 mod changelog;
+mod dirt;
+pub mod join;
 pub mod materialize;
 mod operator;
 pub mod spec;

@@ -13,6 +13,7 @@ use types::limits::BATCH_ROWS_MAX;
 use types::{DIFF_COLUMN, DeltaBatch, EpochRecord, ErrorDelta, SqlState};
 
 use crate::arrangement::{Errors, Shard};
+use crate::dirt::{Dirt, slices};
 use crate::spec::MaterializeSpec;
 use crate::{BuildContext, Cut, Operator, OperatorError, Output, Progress, RestoredTable, TableCut, TableKind};
 
@@ -27,16 +28,9 @@ pub struct MaterializeOperator {
     pending_errors: Vec<ErrorDelta>,
     /// Applied, not passed on yet; `Some` while a seal is under way.
     leaving: Option<VecDeque<DeltaBatch>>,
+    /// Changes of a bag since the last cut; those of keyed relations are tracked by the shard itself.
     dirt: Dirt,
-}
-
-/// Changes since the last cut. Rows of keyed relations are tracked by the shard itself.
-#[derive(Default)]
-struct Dirt {
-    deltas: Vec<DeltaBatch>,
-    rows: usize,
-    bytes: usize,
-    errors: Errors,
+    dirty_errors: Errors,
 }
 
 impl MaterializeOperator {
@@ -47,7 +41,8 @@ impl MaterializeOperator {
             pending: vec![],
             pending_errors: vec![],
             leaving: None,
-            dirt: Dirt::default(),
+            dirt: Dirt::new(&spec.schema),
+            dirty_errors: Errors::default(),
         }
     }
 
@@ -61,47 +56,13 @@ impl MaterializeOperator {
         };
         let net = self.shard.net(std::mem::take(&mut self.pending)).map_err(named)?;
         let errors = std::mem::take(&mut self.pending_errors);
-        self.dirt.errors.add(&errors);
+        self.dirty_errors.add(&errors);
         out.errors.extend(errors.iter().cloned());
         self.shard.apply_net(record.epoch, net.clone(), errors).map_err(named)?;
         if self.shard.key().is_none() {
-            self.dirt.add(&net, &self.shard)?;
+            self.dirt.add(&net, self.shard.row_count())?;
         }
         Ok(net.iter().flat_map(slices).collect())
-    }
-}
-
-/// At most `BATCH_ROWS_MAX` rows each.
-fn slices(delta: &DeltaBatch) -> impl Iterator<Item = DeltaBatch> + use<> {
-    let delta = delta.clone();
-    (0..delta.num_rows()).step_by(BATCH_ROWS_MAX).map(move |start| {
-        let len = BATCH_ROWS_MAX.min(delta.num_rows() - start);
-        let rows = delta.rows().slice(start, len);
-        match delta.diffs() {
-            None => DeltaBatch::inserts(rows),
-            Some(diffs) => DeltaBatch::new(rows, diffs.slice(start, len)),
-        }
-    })
-}
-
-impl Dirt {
-    fn add(&mut self, net: &[DeltaBatch], shard: &Shard) -> Result<(), OperatorError> {
-        self.rows += net.iter().map(DeltaBatch::num_rows).sum::<usize>();
-        self.bytes += net.iter().map(DeltaBatch::memory_bytes).sum::<usize>();
-        self.deltas.extend(net.iter().cloned());
-        // More than the relation itself could say: worth summing up. Many tiny batches: worth gluing.
-        let churned = self.rows > 2 * shard.row_count() + BATCH_ROWS_MAX;
-        let crumbs = self.deltas.len() > 1024 && self.rows < 16 * self.deltas.len();
-        if churned {
-            self.deltas = shard.net(std::mem::take(&mut self.deltas))?;
-        } else if crumbs {
-            self.deltas = vec![DeltaBatch::concat(&shard.schema(), &self.deltas)];
-        }
-        if churned || crumbs {
-            self.rows = self.deltas.iter().map(DeltaBatch::num_rows).sum();
-            self.bytes = self.deltas.iter().map(DeltaBatch::memory_bytes).sum();
-        }
-        Ok(())
     }
 }
 
@@ -135,7 +96,7 @@ impl Operator for MaterializeOperator {
     }
 
     fn checkpoint(&mut self) -> Cut {
-        let dirt = std::mem::take(&mut self.dirt);
+        let errors = std::mem::take(&mut self.dirty_errors);
         let rows = match self.shard.key() {
             Some(key) => TableCut {
                 table: ROWS_TABLE,
@@ -147,14 +108,14 @@ impl Operator for MaterializeOperator {
                 table: ROWS_TABLE,
                 kind: TableKind::Multiset,
                 vnode_columns: (0..self.spec.schema.fields().len()).collect(),
-                batches: dirt.deltas.iter().map(DeltaBatch::to_record_batch).collect(),
+                batches: self.dirt.take(),
             },
         };
         let errors = TableCut {
             table: ERRORS_TABLE,
             kind: TableKind::Multiset,
             vnode_columns: vec![],
-            batches: if dirt.errors.is_empty() { vec![] } else { vec![error_batch(&dirt.errors.to_vec())] },
+            batches: if errors.is_empty() { vec![] } else { vec![error_batch(&errors.to_vec())] },
         };
         Cut { tables: [rows, errors].into_iter().filter(|t| !t.batches.is_empty()).collect() }
     }
@@ -172,7 +133,7 @@ impl Operator for MaterializeOperator {
     }
 
     fn memory_bytes(&self) -> usize {
-        self.shard.memory_bytes() + self.dirt.bytes + self.dirt.errors.memory_bytes()
+        self.shard.memory_bytes() + self.dirt.memory_bytes() + self.dirty_errors.memory_bytes()
     }
 }
 

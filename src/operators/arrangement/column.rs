@@ -6,20 +6,20 @@ use types::limits::PAGE_ROWS;
 use super::layout::{Cells, Float, Incoming, Storage, same_f32, same_f64};
 
 /// One bit per row of a page.
-pub(super) type PageBits = [u64; PAGE_ROWS / 64];
+pub(crate) type PageBits = [u64; PAGE_ROWS / 64];
 
 /// Heaps smaller than this are not worth squeezing.
 const SQUEEZE_BYTES_MIN: usize = 4_096;
 
 #[derive(Debug, Clone)]
-pub(super) struct Column {
+pub(crate) struct Column {
     pub store: Store,
     /// `None`: all valid.
     valid: Option<Box<PageBits>>,
 }
 
 #[derive(Debug, Clone)]
-pub(super) enum Store {
+pub(crate) enum Store {
     Nothing,
     Bit(Box<PageBits>),
     Byte1(Vec<u8>),
@@ -32,7 +32,7 @@ pub(super) enum Store {
 
 /// Cells of varying length.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Heap {
+pub(crate) struct Heap {
     /// (start, length) per slot.
     spans: Vec<(u32, u32)>,
     bytes: Vec<u8>,

@@ -13,7 +13,7 @@ use super::layout::{ColumnLayout, Layout, Storage, unpack_interval};
 use super::page_table::{PageTable, place};
 
 /// Columns `columns` of the rows `ids`, in that order, as a batch of `schema`.
-pub(super) fn gather(
+pub(crate) fn gather(
     layout: &Layout,
     pages: &PageTable,
     ids: &[u32],
@@ -26,7 +26,7 @@ pub(super) fn gather(
 }
 
 /// One column of the rows `ids`.
-pub(super) fn gather_column(layout: &ColumnLayout, pages: &PageTable, ids: &[u32], column: usize) -> ArrayRef {
+pub(crate) fn gather_column(layout: &ColumnLayout, pages: &PageTable, ids: &[u32], column: usize) -> ArrayRef {
     let nulls = match layout.storage {
         Storage::Encoded(_) => None,
         _ => gather_nulls(pages, ids, column),

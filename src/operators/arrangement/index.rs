@@ -10,7 +10,7 @@ const PARTS: usize = 64;
 const SPREAD: u64 = 0xD6E8_FEB8_6659_FD93;
 
 #[derive(Debug)]
-pub(super) struct RowIndex {
+pub(crate) struct RowIndex {
     parts: Vec<HashTable<u32>>,
     bytes: usize,
 }
@@ -29,9 +29,10 @@ impl RowIndex {
         self.parts[part_of(hash)].find(hash.wrapping_mul(SPREAD), |id| is_it(*id)).copied()
     }
 
-    /// Ids that may have this hash (false ones are possible).
-    pub fn candidates(&self, hash: u64) -> impl Iterator<Item = u32> + '_ {
-        self.parts[part_of(hash)].iter_hash(hash.wrapping_mul(SPREAD)).copied()
+    /// Puts `new` in the place of `old`, which is there with this hash.
+    pub fn replace(&mut self, hash: u64, old: u32, new: u32) {
+        let entry = self.parts[part_of(hash)].find_mut(hash.wrapping_mul(SPREAD), |id| *id == old);
+        *entry.expect("the replaced id is in the index") = new;
     }
 
     /// Adds an id; equal hashes may stand several times. `hashes_of` recomputes hashes of ids already in here and is

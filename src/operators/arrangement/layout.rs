@@ -11,7 +11,7 @@ use crate::OperatorError;
 
 /// Width class of a column's cells.
 #[derive(Debug)]
-pub(super) enum Storage {
+pub(crate) enum Storage {
     /// Type `Null`: no cells.
     Nothing,
     Bit,
@@ -28,14 +28,14 @@ pub(super) enum Storage {
 
 /// Floats compare with −0 = 0 and all NaN equal, as their hash does.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Float {
+pub(crate) enum Float {
     No,
     F32,
     F64,
 }
 
 #[derive(Debug)]
-pub(super) struct ColumnLayout {
+pub(crate) struct ColumnLayout {
     pub data_type: DataType,
     pub storage: Storage,
     pub float: Float,
@@ -118,13 +118,13 @@ impl ColumnLayout {
 }
 
 /// One array on its way in, by width. Shares the array's buffers.
-pub(super) struct Incoming {
+pub(crate) struct Incoming {
     pub cells: Cells,
     pub nulls: Option<NullBuffer>,
     pub float: Float,
 }
 
-pub(super) enum Cells {
+pub(crate) enum Cells {
     Nothing,
     Bit(BooleanBuffer),
     Byte1(ScalarBuffer<u8>),

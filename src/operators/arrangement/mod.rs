@@ -25,10 +25,14 @@ mod rows;
 mod shard;
 mod snapshot;
 
+pub(crate) use column::Store;
 pub(crate) use errors::Errors;
-pub(crate) use gather::take_rows;
-pub(crate) use layout::Layout;
+pub(crate) use gather::{gather, take_rows};
+pub(crate) use index::RowIndex;
+pub(crate) use layout::{Incoming, Layout};
 pub(crate) use net::net;
+pub(crate) use page_table::{PageTable, place};
+pub(crate) use rows::{Prepared, Rows, hashes_of};
 pub use shard::Shard;
 pub use snapshot::{ShardSnapshot, first_error};
 

@@ -7,7 +7,7 @@ use super::column::{Column, PageBits, bit, set_bit};
 use super::layout::{Incoming, Layout};
 
 #[derive(Debug, Clone)]
-pub(super) struct Page {
+pub(crate) struct Page {
     pub columns: Vec<Column>,
     live: PageBits,
     live_count: u32,

@@ -12,12 +12,12 @@ type Chunk = Vec<Arc<Page>>;
 
 /// Cloning makes a version that later changes don't touch.
 #[derive(Debug, Clone, Default)]
-pub(super) struct PageTable {
+pub(crate) struct PageTable {
     chunks: Arc<Vec<Arc<Chunk>>>,
 }
 
 /// Page number and slot of a row id.
-pub(super) fn place(id: u32) -> (usize, usize) {
+pub(crate) fn place(id: u32) -> (usize, usize) {
     (id as usize / PAGE_ROWS, id as usize % PAGE_ROWS)
 }
 

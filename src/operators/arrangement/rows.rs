@@ -5,6 +5,8 @@
 //! no index: equal rows may then stand in several slots, which means the same.
 //! Slots freed by an epoch are used again from the next one on.
 
+use std::cell::OnceCell;
+
 use arrow::array::ArrayRef;
 use types::limits::PAGE_ROWS;
 use types::{DeltaBatch, hash_columns};
@@ -20,7 +22,7 @@ use crate::OperatorError;
 const REHASH_ROWS: usize = 8_192;
 
 #[derive(Debug)]
-pub(super) struct Rows {
+pub(crate) struct Rows {
     pub pages: PageTable,
     index: Option<RowIndex>,
     free: Vec<u32>,
@@ -33,11 +35,12 @@ pub(super) struct Rows {
     changed: Vec<u64>,
 }
 
-/// One batch with its cells by width and the hashes of its identity columns.
-pub(super) struct Prepared<'a> {
+/// One batch with its cells by width and, once asked for, the hashes of its identity columns.
+pub(crate) struct Prepared<'a> {
     delta: &'a DeltaBatch,
     cells: Vec<Incoming>,
-    hashes: Vec<u64>,
+    identity: Vec<usize>,
+    hashes: OnceCell<Vec<u64>>,
 }
 
 impl<'a> Prepared<'a> {
@@ -47,12 +50,19 @@ impl<'a> Prepared<'a> {
             return Err(OperatorError::internal("a change has another number of columns than its relation"));
         }
         let cells = layout.columns.iter().zip(arrays).map(|(c, a)| c.read(a)).collect::<Result<_, _>>()?;
-        let identity: Vec<ArrayRef> = layout.identity().iter().map(|c| arrays[*c].clone()).collect();
-        Ok(Prepared { delta, cells, hashes: hash_columns(&identity, delta.num_rows())? })
+        Ok(Prepared { delta, cells, identity: layout.identity(), hashes: OnceCell::new() })
     }
 
-    fn identity(&self, layout: &Layout) -> Vec<(usize, &Incoming)> {
-        layout.identity().into_iter().map(|c| (c, &self.cells[c])).collect()
+    fn hash(&self, row: usize) -> u64 {
+        let compute = || {
+            let identity: Vec<ArrayRef> = self.identity.iter().map(|c| self.delta.rows().column(*c).clone()).collect();
+            hash_columns(&identity, self.delta.num_rows()).expect("a relation's columns have a row encoding")
+        };
+        self.hashes.get_or_init(compute)[row]
+    }
+
+    fn identity(&self) -> Vec<(usize, &Incoming)> {
+        self.identity.iter().map(|c| (*c, &self.cells[*c])).collect()
     }
 
     fn all(&self) -> Vec<(usize, &Incoming)> {
@@ -96,7 +106,7 @@ impl Rows {
         batches: &[Prepared<'_>],
         mut left: impl FnMut(usize, u32),
     ) -> Result<(), OperatorError> {
-        let retracted = self.retract_keyed(layout, batches)?;
+        let retracted = self.retract_keyed(batches)?;
         for batch in batches {
             let mut rows: Vec<u32> = Vec::with_capacity(batch.delta.num_rows());
             for row in 0..batch.delta.num_rows() {
@@ -122,16 +132,12 @@ impl Rows {
     }
 
     /// Marks retracted rows dead, keeping cells and index entries: a successor takes the same place.
-    fn retract_keyed(
-        &mut self,
-        layout: &Layout,
-        batches: &[Prepared<'_>],
-    ) -> Result<Vec<(u32, u64, usize, u32)>, OperatorError> {
+    fn retract_keyed(&mut self, batches: &[Prepared<'_>]) -> Result<Vec<(u32, u64, usize, u32)>, OperatorError> {
         let mut retracted = vec![];
         for (number, batch) in batches.iter().enumerate().filter(|(_, b)| b.has_retractions()) {
-            let (key, all) = (batch.identity(layout), batch.all());
+            let (key, all) = (batch.identity(), batch.all());
             for row in (0..batch.delta.num_rows()).filter(|row| batch.delta.diff(*row) < 0) {
-                let hash = batch.hashes[row];
+                let hash = batch.hash(row);
                 let id = self.find_live(hash, &key, row).ok_or_else(|| broken("a retracted row is not there"))?;
                 let (page, slot) = place(id);
                 if batch.delta.diff(row) != -1 || !self.pages.page(page).equals(slot, &all, row) {
@@ -148,11 +154,11 @@ impl Rows {
     /// Puts rows by key, each at the place of the (dead) row with its key or at a new one. `replace`: live rows may be
     /// overwritten, and the last of equal keys wins; else both are broken invariants.
     fn put(&mut self, layout: &Layout, batch: &Prepared<'_>, rows: &[u32], replace: bool) -> Result<(), OperatorError> {
-        let key = batch.identity(layout);
+        let key = batch.identity();
         let mut ids: Vec<u32> = Vec::with_capacity(rows.len());
         let mut fresh: Vec<(u32, u32)> = vec![];
         for row in rows {
-            let found = self.find(batch.hashes[*row as usize], &key, *row as usize);
+            let found = self.find(batch.hash(*row as usize), &key, *row as usize);
             let id = match found {
                 Some(id) if !replace && self.is_live(id) => return Err(broken("a second row with the same key")),
                 Some(id) => id,
@@ -166,8 +172,8 @@ impl Rows {
         }
         self.write(batch, rows, &ids, |_| 1);
         for (row, id) in fresh {
-            match self.find(batch.hashes[row as usize], &key, row as usize) {
-                None => self.index_row(layout, batch.hashes[row as usize], id),
+            match self.find(batch.hash(row as usize), &key, row as usize) {
+                None => self.index_row(layout, batch.hash(row as usize), id),
                 Some(_) if !replace => return Err(broken("two rows with the same key")),
                 Some(first) => {
                     self.write(batch, &[row], &[first], |_| 1);
@@ -188,9 +194,9 @@ impl Rows {
                 self.put(layout, batch, run, true)?;
                 continue;
             }
-            let key = batch.identity(layout);
+            let key = batch.identity();
             for row in run {
-                let hash = batch.hashes[*row as usize];
+                let hash = batch.hash(*row as usize);
                 if let Some(id) = self.find_live(hash, &key, *row as usize) {
                     self.index.as_mut().expect("keyed relations have an index").remove(hash, id);
                     self.kill(layout, id);
@@ -203,29 +209,24 @@ impl Rows {
     /// Applies one epoch's change of a bag. Rows whose weight would fall below zero go to `short` as
     /// (batch, row, missing).
     pub fn apply_bag(&mut self, layout: &Layout, batches: &[Prepared<'_>], mut short: impl FnMut(usize, usize, i64)) {
-        if self.index.is_none() && batches.iter().any(Prepared::has_retractions) {
-            self.build_index(layout);
+        if batches.iter().any(Prepared::has_retractions) {
+            self.index_all(layout);
         }
         for batch in batches {
             self.add_to_bag(layout, batch);
         }
         for (number, batch) in batches.iter().enumerate().filter(|(_, b)| b.has_retractions()) {
-            let all = batch.all();
-            for row in (0..batch.delta.num_rows()).filter(|row| batch.delta.diff(*row) < 0) {
-                let missing = self.take_from_bag(layout, batch.hashes[row], &all, row, -batch.delta.diff(row));
-                if missing > 0 {
-                    short(number, row, missing);
-                }
-            }
+            self.take_from_bag(layout, batch, |_, _| {}, |row, missing| short(number, row, missing));
         }
     }
 
-    fn add_to_bag(&mut self, layout: &Layout, batch: &Prepared<'_>) {
+    /// Adds the rows with positive diffs to a bag; returns those that stand at a new id, and the ids.
+    pub fn add_to_bag(&mut self, layout: &Layout, batch: &Prepared<'_>) -> (Vec<u32>, Vec<u32>) {
         let all = batch.all();
         let (mut rows, mut ids) = (vec![], vec![]);
         for row in (0..batch.delta.num_rows()).filter(|row| batch.delta.diff(*row) > 0) {
             let weight = batch.delta.diff(row);
-            if let Some(id) = self.index.is_some().then(|| self.find_live(batch.hashes[row], &all, row)).flatten() {
+            if let Some(id) = self.index.is_some().then(|| self.find_live(batch.hash(row), &all, row)).flatten() {
                 self.add_weight(id, weight);
                 continue;
             }
@@ -235,19 +236,61 @@ impl Rows {
         self.write(batch, &rows, &ids, |row| batch.delta.diff(row as usize));
         if self.index.is_some() {
             for (row, id) in rows.iter().zip(&ids) {
-                self.index_row(layout, batch.hashes[*row as usize], *id);
+                self.index_row(layout, batch.hash(*row as usize), *id);
+            }
+        }
+        (rows, ids)
+    }
+
+    /// Takes the rows with negative diffs off a bag. `gone` is told (row, id) of each id that goes, `short` (row,
+    /// missing weight).
+    pub fn take_from_bag(
+        &mut self,
+        layout: &Layout,
+        batch: &Prepared<'_>,
+        mut gone: impl FnMut(usize, u32),
+        mut short: impl FnMut(usize, i64),
+    ) {
+        self.index_all(layout);
+        let all = batch.all();
+        for row in (0..batch.delta.num_rows()).filter(|row| batch.delta.diff(*row) < 0) {
+            let hash = batch.hash(row);
+            let missing = self.take(layout, hash, &all, row, -batch.delta.diff(row), |id| gone(row, id));
+            if missing > 0 {
+                short(row, missing);
             }
         }
     }
 
+    /// Drops live rows of a bag, whatever their weights.
+    pub fn drop_ids(&mut self, layout: &Layout, ids: &[u32]) {
+        if self.index.is_some() {
+            let hashes = hashes_of(layout, &self.pages, &layout.identity(), ids);
+            let index = self.index.as_mut().expect("checked");
+            ids.iter().zip(hashes).for_each(|(id, hash)| {
+                index.remove(hash, *id);
+            });
+        }
+        for id in ids {
+            self.row_count -= self.weight(*id) as usize - 1;
+            self.kill(layout, *id);
+        }
+    }
+
+    pub fn weight(&self, id: u32) -> i64 {
+        let (page, slot) = place(id);
+        self.pages.page(page).weight(slot)
+    }
+
     /// Takes up to `weight` off equal rows; returns what was missing.
-    fn take_from_bag(
+    fn take(
         &mut self,
         layout: &Layout,
         hash: u64,
         all: &[(usize, &Incoming)],
         row: usize,
         mut weight: i64,
+        mut gone: impl FnMut(u32),
     ) -> i64 {
         while weight > 0 {
             let Some(id) = self.find_live(hash, all, row) else { return weight };
@@ -260,9 +303,16 @@ impl Rows {
             }
             self.row_count -= taken as usize - 1;
             self.index.as_mut().expect("built before the first retraction").remove(hash, id);
+            gone(id);
             self.kill(layout, id);
         }
         0
+    }
+
+    /// Id of a live row equal to row `row` of the batch. Bags only; `None` also while there is no index.
+    pub fn find_in_bag(&self, batch: &Prepared<'_>, row: usize) -> Option<u32> {
+        self.index.as_ref()?;
+        self.find_live(batch.hash(row), &batch.all(), row)
     }
 
     /// Ids of live rows equal to `key[row]`.
@@ -283,7 +333,7 @@ impl Rows {
         })
     }
 
-    fn is_live(&self, id: u32) -> bool {
+    pub fn is_live(&self, id: u32) -> bool {
         let (page, slot) = place(id);
         self.pages.page(page).is_live(slot)
     }
@@ -346,13 +396,17 @@ impl Rows {
     fn index_row(&mut self, layout: &Layout, hash: u64, id: u32) {
         let Rows { pages, index, .. } = self;
         let index = index.as_mut().expect("called only where there is an index");
-        index.insert(hash, id, |ids| hashes_of(layout, pages, ids));
+        index.insert(hash, id, |ids| hashes_of(layout, pages, &layout.identity(), ids));
     }
 
-    fn build_index(&mut self, layout: &Layout) {
+    /// From now on equal rows are found and merged.
+    pub fn index_all(&mut self, layout: &Layout) {
+        if self.index.is_some() {
+            return;
+        }
         self.index = Some(RowIndex::new());
         for ids in self.live_ids().chunks(REHASH_ROWS) {
-            let hashes = hashes_of(layout, &self.pages, ids);
+            let hashes = hashes_of(layout, &self.pages, &layout.identity(), ids);
             ids.iter().zip(hashes).for_each(|(id, hash)| self.index_row(layout, hash, *id));
         }
     }
@@ -402,12 +456,12 @@ fn released(pages: &mut PageTable, layout: &Layout, number: usize) -> usize {
     before - page.memory_bytes()
 }
 
-/// Hashes of the identity columns of rows in pages, as `Prepared` has them for incoming rows.
-pub(super) fn hashes_of(layout: &Layout, pages: &PageTable, ids: &[u32]) -> Vec<u64> {
+/// Hashes over `columns` of rows in pages, as incoming rows have them.
+pub(crate) fn hashes_of(layout: &Layout, pages: &PageTable, columns: &[usize], ids: &[u32]) -> Vec<u64> {
     let mut hashes = Vec::with_capacity(ids.len());
     for ids in ids.chunks(REHASH_ROWS) {
         let arrays: Vec<ArrayRef> =
-            layout.identity().iter().map(|c| gather_column(&layout.columns[*c], pages, ids, *c)).collect();
+            columns.iter().map(|c| gather_column(&layout.columns[*c], pages, ids, *c)).collect();
         hashes.extend(hash_columns(&arrays, ids.len()).expect("the same columns were hashed on their way in"));
     }
     hashes
