@@ -100,7 +100,7 @@ fn to_bag(schema: &SchemaRef, batches: &[DeltaBatch]) -> Bag {
 }
 
 /// Adds random changes to a bag that stays non-negative; returns them.
-fn churn(rng: &mut StdRng, bag: &mut Bag, changes: usize, retract: bool) -> Vec<(Row, i64)> {
+fn churn(rng: &mut StdRng, bag: &mut Bag, changes: usize, retract: bool, values: i64) -> Vec<(Row, i64)> {
     let mut out = vec![];
     for _ in 0..changes {
         if retract && rng.random_bool(0.45) {
@@ -116,9 +116,9 @@ fn churn(rng: &mut StdRng, bag: &mut Bag, changes: usize, retract: bool) -> Vec<
         }
         let row: Row = vec![
             (!rng.random_bool(0.15)).then(|| rng.random_range(0..4)),
-            (!rng.random_bool(0.1)).then(|| rng.random_range(0..5)),
+            (!rng.random_bool(0.1)).then(|| rng.random_range(0..values)),
         ];
-        let n = if rng.random_bool(0.2) { 2 } else { 1 };
+        let n = if values < 10 && rng.random_bool(0.2) { 2 } else { 1 };
         *bag.entry(row.clone()).or_insert(0) += n;
         out.push((row, n));
     }
@@ -133,9 +133,10 @@ fn case(spec: &JoinSpec, seed: u64, retract: bool) {
     let mut cuts = vec![];
     for epoch in 1..=25 {
         let mut out = Output::default();
+        let bags_before = bags.clone();
         for side in [0, 1] {
             let size = rng.random_range(0..12);
-            let mut changes = churn(&mut rng, &mut bags[side], size, retract);
+            let mut changes = churn(&mut rng, &mut bags[side], size, retract, if seed % 2 == 0 { 5 } else { 100_000 });
             changes.shuffle(&mut rng);
             for part in changes.chunks(rng.random_range(1..6)) {
                 operator.on_batch(side, to_delta(&schemas[side], part), &mut out).unwrap();
@@ -150,8 +151,10 @@ fn case(spec: &JoinSpec, seed: u64, retract: bool) {
         let got = to_bag(&spec.output, &out.rows);
         assert_eq!(got, change, "{:?}, seed {seed}, epoch {epoch}", spec.kind);
         let moved: i64 = out.rows.iter().flat_map(DeltaBatch::diffs_to_vec).map(i64::abs).sum();
-        // Where NULLs join, a row of NULLs that matches looks like padding.
-        if !spec.null_equals_null && !spec.left_keys.is_empty() {
+        // Where NULLs join, a row of NULLs that matches looks like padding; where rows stand several times, one pair's
+        // weight may fall with one side and rise with the other.
+        let single = |bags: &[Bag; 2]| bags.iter().all(|b| b.values().all(|n| *n == 1));
+        if !spec.null_equals_null && !spec.left_keys.is_empty() && single(&bags) && single(&bags_before) {
             assert_eq!(moved, change.values().map(|n| n.abs()).sum::<i64>(), "nothing leaves that is taken back");
         }
         before = after;
@@ -183,7 +186,7 @@ fn every_kind_equals_nested_loops() {
                 spec.filter = None;
             }
             for seed in 0..4 {
-                case(&spec, seed * 10 + variant, variant != 4);
+                case(&spec, seed + 10 * variant, variant != 4);
             }
         }
     }
