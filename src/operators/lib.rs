@@ -7,7 +7,10 @@
 pub mod arrangement;
 #[cfg(test)]
 mod changelog;
+mod dirt;
 mod filter_project;
+pub mod join;
+pub mod materialize;
 mod operator;
 mod recompute;
 pub mod spec;
