@@ -4,10 +4,14 @@
 //! [`spec`] is the read-only description the planner makes and the catalog persists; [`Operator`] the mutable thing
 //! with state. To add an operator: a variant in `spec.rs`, a file beside its nearest neighbour, a changelog test.
 
+pub mod aggregate;
 pub mod arrangement;
 #[cfg(test)]
 mod changelog;
 mod operator;
 pub mod spec;
+mod window;
 
+pub use aggregate::{AggregateOperator, PartialAggregateOperator};
 pub use operator::{BuildContext, Cut, Operator, OperatorError, Output, Progress, RestoredTable, TableCut, TableKind};
+pub use window::WindowOperator;
