@@ -8,10 +8,17 @@ pub mod aggregate;
 pub mod arrangement;
 #[cfg(test)]
 mod changelog;
+mod emit_on_close;
 mod operator;
+mod session;
+mod session_aggregate;
 pub mod spec;
+mod timeline;
 mod window;
 
 pub use aggregate::{AggregateOperator, PartialAggregateOperator};
+pub use emit_on_close::EmitOnCloseOperator;
 pub use operator::{BuildContext, Cut, Operator, OperatorError, Output, Progress, RestoredTable, TableCut, TableKind};
+pub use session::SessionOperator;
+pub use session_aggregate::SessionAggregateOperator;
 pub use window::WindowOperator;

@@ -4,6 +4,10 @@
 //! once, so every entry is a session; with retractions there is one entry per distinct time, and a session is a
 //! maximal run of entries no further apart than the gap, so it can shrink and split.
 
+use std::collections::BTreeMap;
+
+use types::WATERMARK_NONE;
+
 /// A piece of a session, times in microseconds, both ends inclusive.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Entry {
@@ -14,6 +18,8 @@ pub(crate) struct Entry {
     pub emitted: bool,
     /// The last cut has it, under this `first`.
     pub saved: bool,
+    /// Changed since the last cut.
+    pub dirty: bool,
 }
 
 /// Entries of one key, ascending and disjoint.
@@ -30,16 +36,20 @@ pub(crate) fn within(last: i64, later: i64, gap_us: i64) -> bool {
 
 impl Timeline {
     /// Indices of the sessions, as ranges of entries.
-    pub fn sessions(&self, gap_us: i64) -> impl Iterator<Item = std::ops::Range<usize>> + '_ {
-        let mut start = 0;
-        std::iter::from_fn(move || {
-            if start >= self.entries.len() {
-                return None;
-            }
-            let range = start..self.end_of_run(start, gap_us);
-            start = range.end;
-            Some(range)
-        })
+    pub fn sessions(&self, gap_us: i64) -> Vec<std::ops::Range<usize>> {
+        self.sessions_in(0..self.entries.len(), gap_us)
+    }
+
+    /// The sessions within `range`, which begins and ends between sessions.
+    pub fn sessions_in(&self, range: std::ops::Range<usize>, gap_us: i64) -> Vec<std::ops::Range<usize>> {
+        let mut found = vec![];
+        let mut start = range.start;
+        while start < range.end {
+            let end = self.end_of_run(start, gap_us);
+            found.push(start..end);
+            start = end;
+        }
+        found
     }
 
     fn end_of_run(&self, mut index: usize, gap_us: i64) -> usize {
@@ -76,20 +86,57 @@ impl Timeline {
     }
 }
 
+/// Keys by the end of one of their sessions. Entries are hints: a session may have grown or gone since.
+#[derive(Debug, Default)]
+pub(crate) struct EndIndex {
+    keys: BTreeMap<i64, Vec<u32>>,
+}
+
+impl EndIndex {
+    pub fn add(&mut self, end: i64, key: u32) {
+        let keys = self.keys.entry(end).or_default();
+        if keys.last() != Some(&key) {
+            keys.push(key);
+        }
+    }
+
+    /// Takes out (end, key) with end < `bound`, by end.
+    pub fn passed(&mut self, bound: i64) -> Vec<(i64, u32)> {
+        let mut passed = vec![];
+        while let Some(entry) = self.keys.first_entry() {
+            if !has_passed(*entry.key(), bound) {
+                break;
+            }
+            let (end, keys) = entry.remove_entry();
+            passed.extend(keys.into_iter().map(|key| (end, key)));
+        }
+        passed
+    }
+
+    pub fn memory_bytes(&self) -> usize {
+        self.keys.values().map(|keys| keys.capacity() * 4 + 48).sum()
+    }
+}
+
+/// Whether a session ending at `end` is past `bound`: a row exactly at the end would still belong.
+pub(crate) fn has_passed(end: i64, bound: i64) -> bool {
+    bound != WATERMARK_NONE && end < bound
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn timeline(times: &[(i64, i64)]) -> Timeline {
-        let entry = |&(first, last)| Entry { first, last, slot: 0, emitted: false, saved: false };
+        let entry = |&(first, last)| Entry { first, last, slot: 0, emitted: false, saved: false, dirty: false };
         Timeline { entries: times.iter().map(entry).collect() }
     }
 
     #[test]
     fn exactly_one_gap_apart_is_one_session() {
         let t = timeline(&[(0, 0), (10, 12), (22, 22), (33, 40)]);
-        assert_eq!(t.sessions(10).collect::<Vec<_>>(), [0..3, 3..4]);
-        assert_eq!(t.sessions(9).collect::<Vec<_>>(), [0..1, 1..2, 2..3, 3..4]);
+        assert_eq!(t.sessions(10), [0..3, 3..4]);
+        assert_eq!(t.sessions(9), [0..1, 1..2, 2..3, 3..4]);
     }
 
     #[test]

@@ -50,7 +50,7 @@ impl Outputs {
     }
 
     /// Joins the pieces into one column per call.
-    fn columns(&mut self) -> Result<&[ArrayRef], OperatorError> {
+    pub fn columns(&mut self) -> Result<&[ArrayRef], OperatorError> {
         if self.pieces.len() > 1 {
             let pieces = std::mem::take(&mut self.pieces);
             let join = |call: usize| {
@@ -60,6 +60,11 @@ impl Outputs {
             self.pieces = vec![(0..pieces[0].len()).map(join).collect::<Result<_, _>>()?];
         }
         Ok(self.pieces.first().map_or(&[], |p| p.as_slice()))
+    }
+
+    /// Which positions have no result.
+    pub fn failures(&self) -> &Failures {
+        &self.failures
     }
 
     pub fn memory_bytes(&self) -> usize {

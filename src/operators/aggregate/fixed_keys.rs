@@ -163,6 +163,11 @@ impl<const K: usize> KeyStore for FixedKeys<K> {
         self.free.extend(ids);
     }
 
+    fn is_live(&self, id: u32) -> bool {
+        let Some(key) = self.keys.get(id as usize) else { return false };
+        self.table.find(hash_key(key, mask_of(&self.masks, id)), |other| *other == id).is_some()
+    }
+
     fn slots(&self) -> usize {
         self.keys.len()
     }
@@ -171,10 +176,6 @@ impl<const K: usize> KeyStore for FixedKeys<K> {
         let mut ids: Vec<u32> = self.table.iter().copied().collect();
         ids.sort_unstable();
         ids
-    }
-
-    fn live(&self) -> usize {
-        self.table.len()
     }
 
     fn shrink(&mut self) {

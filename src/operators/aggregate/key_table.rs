@@ -22,9 +22,9 @@ pub(crate) trait KeyStore: Send {
     fn find(&self, columns: &[ArrayRef], rows: usize) -> Result<Vec<u32>, OperatorError>;
     fn columns(&self, ids: &[u32]) -> Result<Vec<ArrayRef>, OperatorError>;
     fn release(&mut self, ids: &[u32]);
+    fn is_live(&self, id: u32) -> bool;
     fn slots(&self) -> usize;
     fn live_ids(&self) -> Vec<u32>;
-    fn live(&self) -> usize;
     fn shrink(&mut self);
     fn clear(&mut self);
     fn memory_bytes(&self) -> usize;
@@ -79,13 +79,14 @@ impl KeyTable {
         self.store.slots()
     }
 
-    pub fn live(&self) -> usize {
-        self.store.live()
-    }
-
     /// Ids in use, ascending.
     pub fn live_ids(&self) -> Vec<u32> {
         self.store.live_ids()
+    }
+
+    /// Those of `ids` that are in use.
+    pub fn live_ids_among(&self, ids: &[u32]) -> Vec<u32> {
+        ids.iter().copied().filter(|id| self.store.is_live(*id)).collect()
     }
 
     /// Gives memory back where most ids are free: `slots` may fall, live ids stay.

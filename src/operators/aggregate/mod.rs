@@ -34,6 +34,7 @@ use arrow::datatypes::SchemaRef;
 use crate::OperatorError;
 use crate::spec::{AggregateCall, AggregateSpec};
 
+pub(crate) use bits::Bits;
 pub(crate) use changes::{Outputs, diff_column};
 pub(crate) use checkpoint::deletion;
 pub(crate) use closing::window_ends;

@@ -283,6 +283,11 @@ impl PartialAggregateOperator {
         self.emitted = Emitted::default();
     }
 
+    #[cfg(test)]
+    pub(super) fn bypasses(&self) -> bool {
+        self.bypass_rows > 0
+    }
+
     fn should_flush(&self) -> bool {
         let values = self.sets.iter().map(|s| s.weights.len()).max().unwrap_or(0);
         let poor = self.rows_in >= PROBE_ROWS && self.keys.slots() * 2 > self.rows_in;

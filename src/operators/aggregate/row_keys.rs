@@ -129,6 +129,11 @@ impl KeyStore for RowKeys {
         }
     }
 
+    fn is_live(&self, id: u32) -> bool {
+        let Some(hash) = self.hashes.get(id as usize) else { return false };
+        self.table.find(spread(*hash), |other| *other == id).is_some()
+    }
+
     fn slots(&self) -> usize {
         self.starts.len()
     }
@@ -137,10 +142,6 @@ impl KeyStore for RowKeys {
         let mut ids: Vec<u32> = self.table.iter().copied().collect();
         ids.sort_unstable();
         ids
-    }
-
-    fn live(&self) -> usize {
-        self.table.len()
     }
 
     fn shrink(&mut self) {
