@@ -28,16 +28,18 @@ pub(crate) fn sync_dir(dir: &Path) -> Result<(), StateError> {
     opened.sync_all().map_err(|e| StateError::sync(dir, e))
 }
 
-/// Creates `dir` (mode 0700) if it is missing, durably.
+/// Creates `dir` (mode 0700), and the directories above it, if they are missing; durably.
 pub(crate) fn create_dir(dir: &Path) -> Result<(), StateError> {
     if dir.is_dir() {
         return Ok(());
     }
-    let created = fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
-    created.map_err(|e| StateError::io("create directory", dir, e))?;
-    match dir.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => sync_dir(parent),
-        _ => sync_dir(Path::new(".")),
+    let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    create_dir(parent)?;
+    match fs::DirBuilder::new().mode(0o700).create(dir) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+            Err(StateError::io("create directory", dir, error))
+        }
+        _ => sync_dir(parent),
     }
 }
 

@@ -12,6 +12,7 @@
 //! store.compact_once() -> Option<CompactionStats>       on a background thread of the engine
 //! store.drop_relations(&[ObjectId])                     their state goes with the next commit
 //! store.facts() -> &dyn StateBackend                    small facts that can be rebuilt from manifest + journal
+//! store.rebuild_facts(&[(key, value)])                  at every start: makes them what manifest + journal say
 //! ```
 //!
 //! Positions number journal entries from 1; a manifest's `journal_position` p says that the entries ≤ p are part of
@@ -27,20 +28,29 @@
 mod backend;
 mod block;
 mod compaction;
+mod data_dir;
 mod disk;
 mod error;
 mod journal;
+mod live;
 mod manifest;
+mod merge;
+mod recovery;
+mod run;
 mod store;
 
-pub use backend::{FactWrite, StateBackend};
+pub use backend::{FactWrite, Failing, MemoryBackend, Mirror, SledBackend, StateBackend};
 pub use block::{BlockKind, StateBlock, TableId};
 pub use compaction::{CompactionPolicy, CompactionStats};
+pub use data_dir::DataDir;
 pub use disk::FatalHandler;
 pub use error::StateError;
 pub use journal::{Journal, JournalEntry, JournalOptions};
-pub use manifest::{Manifest, RunRef};
-pub use store::{
-    Checkpoint, CheckpointStats, CommitStep, DurableStore, FactsBackend, FactsStatus, Recovered, StateReader,
-    StoreOptions,
-};
+pub use manifest::{Manifest, ManifestStore, RunRef};
+pub use merge::compact;
+pub use recovery::{FactsStatus, Recovered, StateReader};
+pub use run::{BlockInfo, RunName, RunReader, RunWriter, WrittenRun};
+pub use store::{Checkpoint, CheckpointStats, CommitStep, DurableStore, FactsBackend, StoreOptions};
+
+#[cfg(test)]
+mod tests;

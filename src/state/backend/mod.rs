@@ -3,6 +3,20 @@
 //! Never the only copy of anything: what is in it can be rebuilt from the newest manifest and the journal, so a store
 //! that fails to open or to verify is moved aside and filled again.
 
+mod failing;
+mod memory;
+mod mirror;
+mod opening;
+mod sled;
+#[cfg(test)]
+mod tests;
+
+pub use failing::Failing;
+pub use memory::MemoryBackend;
+pub use mirror::Mirror;
+pub(crate) use opening::open_or_replace;
+pub use sled::SledBackend;
+
 use crate::StateError;
 
 /// Puts (`Some`) or deletes (`None`) one key.

@@ -4,8 +4,14 @@
 //! alternate in naming the newest. A slot is overwritten only while the other names a valid manifest. The last
 //! `limits::MANIFESTS_KEPT` stay, with their runs, so that damage to the newest costs a longer replay and no data.
 
+mod current;
+mod file;
+mod store;
+
 use serde::{Deserialize, Serialize};
 use types::{Epoch, Incarnation, ObjectId};
+
+pub use store::ManifestStore;
 
 /// The state as of one epoch.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
