@@ -53,4 +53,4 @@ pub use run::{BlockInfo, RunName, RunReader, RunWriter, WrittenRun};
 pub use store::{Checkpoint, CheckpointStats, CommitStep, DurableStore, FactsBackend, StoreOptions};
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

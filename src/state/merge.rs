@@ -173,3 +173,67 @@ fn gather(batches: &[RecordBatch], survivors: &[Survivor]) -> Result<Vec<RecordB
     });
     chunks.collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::datatypes::{Field, Schema};
+
+    use super::*;
+    use crate::run::tests::{block, rows};
+
+    const KEYED: BlockKind = BlockKind::Keyed { key_columns: 1 };
+
+    #[test]
+    fn last_write_wins_and_deletes_leave_only_with_the_base() {
+        let blocks =
+            || vec![block(1, KEYED, &[(1, "a", 1), (2, "b", 1)]), block(1, KEYED, &[(2, "", -1), (1, "c", 1)])];
+        let delta = compact(blocks(), false).unwrap().unwrap();
+        assert_eq!(rows(&delta), [(1, "c".into(), 1), (2, String::new(), -1)]);
+        let base = compact(blocks(), true).unwrap().unwrap();
+        assert_eq!(rows(&base), [(1, "c".into(), 1)]);
+    }
+
+    #[test]
+    fn weights_add_up_and_zeros_leave() {
+        let first = block(1, BlockKind::Multiset, &[(1, "a", 2), (1, "b", 1)]);
+        let second = block(1, BlockKind::Multiset, &[(1, "b", -1), (1, "a", 5), (0, "z", -3)]);
+        let merged = compact(vec![first, second], true).unwrap().unwrap();
+        assert_eq!(rows(&merged), [(0, "z".into(), -3), (1, "a".into(), 7)]);
+    }
+
+    #[test]
+    fn nothing_left_is_none() {
+        let blocks =
+            vec![block(1, BlockKind::Multiset, &[(1, "a", 2)]), block(1, BlockKind::Multiset, &[(1, "a", -2)])];
+        assert!(compact(blocks, false).unwrap().is_none());
+        assert!(compact(vec![], true).unwrap().is_none());
+    }
+
+    #[test]
+    fn table_without_key_has_one_row() {
+        let kind = BlockKind::Keyed { key_columns: 0 };
+        let merged = compact(vec![block(1, kind, &[(1, "a", 1), (2, "b", 1)]), block(1, kind, &[(3, "c", 1)])], true);
+        assert_eq!(rows(&merged.unwrap().unwrap()), [(3, "c".into(), 1)]);
+    }
+
+    #[test]
+    fn relation_without_columns_is_a_count() {
+        let schema = Arc::new(Schema::new(vec![Field::new(DIFF_COLUMN, DataType::Int64, false)]));
+        let batch =
+            |diffs: Vec<i64>| RecordBatch::try_new(schema.clone(), vec![Arc::new(Int64Array::from(diffs))]).unwrap();
+        let merged = merge_batches(BlockKind::Multiset, vec![batch(vec![1, 2]), batch(vec![4])], true).unwrap();
+        assert_eq!(diffs(&merged[0]).values()[..], [7]);
+        assert!(merge_batches(BlockKind::Multiset, vec![batch(vec![1, -1])], true).unwrap().is_empty());
+    }
+
+    #[test]
+    fn overflow_and_missing_diff_are_errors() {
+        let max = block(1, BlockKind::Multiset, &[(1, "a", i64::MAX), (1, "a", 1)]);
+        assert!(matches!(compact(vec![max], false), Err(StateError::Types(TypesError::Overflow))));
+        let mut headless = block(1, KEYED, &[(1, "a", 1)]);
+        headless.batches = headless.batches.iter().map(|b| b.project(&[0, 1]).unwrap()).collect();
+        assert!(matches!(compact(vec![headless], false), Err(StateError::Types(TypesError::MissingDiff))));
+    }
+}

@@ -1,8 +1,7 @@
 //! One conformance suite, run over every implementation.
 
-use tempfile::TempDir;
-
 use super::*;
+use crate::tests::scratch;
 
 fn write(key: &str, value: Option<&str>) -> FactWrite {
     (key.as_bytes().to_vec(), value.map(|v| v.as_bytes().to_vec()))
@@ -49,7 +48,7 @@ fn memory_conforms() {
 
 #[test]
 fn sled_conforms() {
-    let dir = TempDir::new().unwrap();
+    let dir = scratch();
     conforms(&mut |old| {
         drop(old);
         Box::new(SledBackend::open(dir.path()).unwrap())
@@ -58,7 +57,7 @@ fn sled_conforms() {
 
 #[test]
 fn mirror_of_sled_and_memory_conforms() {
-    let dir = TempDir::new().unwrap();
+    let dir = scratch();
     conforms(&mut |old| {
         old.unwrap_or_else(|| Box::new(Mirror::new(SledBackend::open(dir.path()).unwrap(), MemoryBackend::new())))
     });
@@ -85,7 +84,7 @@ fn mirror_notices_disagreement() {
 
 #[test]
 fn damaged_sled_is_moved_aside_and_replaced() {
-    let dir = TempDir::new().unwrap();
+    let dir = scratch();
     let facts = dir.path().join("facts");
     {
         let (store, replaced) = open_or_replace(&facts).unwrap();
@@ -102,7 +101,7 @@ fn damaged_sled_is_moved_aside_and_replaced() {
 
 #[test]
 fn value_that_bypassed_the_envelope_is_corrupt() {
-    let dir = TempDir::new().unwrap();
+    let dir = scratch();
     {
         let db = ::sled::open(dir.path()).unwrap();
         db.insert("a", "raw").unwrap();

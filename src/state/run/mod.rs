@@ -11,7 +11,7 @@
 mod encoding;
 mod reader;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod writer;
 
 use serde::{Deserialize, Serialize};
