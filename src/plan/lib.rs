@@ -23,7 +23,6 @@ mod window_node;
 
 pub use batch::lower_windows_for_batch;
 pub use bind::data_type::{data_type, type_name};
-pub use bind::functions::{aggregate_functions, scalar_functions, window_functions};
 pub use environment::{Environment, RelationSource, relation_of};
 pub use error::PlanError;
 pub use explain::{explain_graph, explain_query, explain_view};
