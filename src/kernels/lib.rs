@@ -8,4 +8,6 @@ mod recompute;
 
 pub use error::KernelError;
 pub use expr::{CompiledExpr, Evaluated, Literal, ScalarExpr, evaluate_delta, from_logical, scalar_value_to_literal};
-pub use recompute::{FrameBound, FrameSpec, RecomputeCall, RecomputeKind, RecomputeSort, RecomputeSpec};
+pub use recompute::{
+    FrameBound, FrameSpec, RecomputeCall, RecomputeKind, RecomputeSort, RecomputeSpec, Recomputed, Recomputer,
+};

@@ -7,7 +7,11 @@
 pub mod arrangement;
 #[cfg(test)]
 mod changelog;
+mod filter_project;
 mod operator;
+mod recompute;
 pub mod spec;
 
+pub use filter_project::FilterProjectOperator;
 pub use operator::{BuildContext, Cut, Operator, OperatorError, Output, Progress, RestoredTable, TableCut, TableKind};
+pub use recompute::RecomputeOperator;

@@ -1,8 +1,11 @@
 //! Bound logical expressions (after DataFusion's type coercion and optimizer) into the persisted form.
 //! What a view cannot hold (volatile functions, `now()`, subqueries left over) is refused here by name.
 
+use std::sync::Arc;
+
 use datafusion_common::{DFSchema, ScalarValue};
 use datafusion_expr::expr::{Between, Case, InList, Like, ScalarFunction};
+use datafusion_expr::simplify::{ExprSimplifyResult, SimplifyContext};
 use datafusion_expr::{BinaryExpr, Expr, ExprSchemable, Operator, Volatility};
 
 use super::{Literal, ScalarExpr, scalar_value_to_literal};
@@ -11,6 +14,10 @@ use crate::KernelError;
 /// Functions of the clock: they mean something in a temporal filter, which the planner takes out before.
 const CLOCK_FUNCTIONS: [&str; 6] =
     ["now", "current_timestamp", "current_date", "current_time", "today", "localtimestamp"];
+
+/// Functions that exist only as a rewrite to other expressions; the optimizer does it, unless it was not run.
+const REWRITTEN_FUNCTIONS: [&str; 6] =
+    ["coalesce", "nvl2", "arrow_cast", "arrow_try_cast", "cast_to_type", "try_cast_to_type"];
 
 /// `expr` over columns of `schema` by position; aliases are stripped.
 ///
@@ -80,6 +87,14 @@ fn convert_function(expr: &Expr, call: &ScalarFunction, schema: &DFSchema) -> Re
     }
     if CLOCK_FUNCTIONS.contains(&name) {
         return Err(KernelError::unsupported(format!("\"{name}\" outside a filter on a timestamp")));
+    }
+    if REWRITTEN_FUNCTIONS.contains(&name) {
+        let context = SimplifyContext::builder().with_schema(Arc::new(schema.clone())).build();
+        let result = call.func.simplify(call.args.clone(), &context).map_err(KernelError::from_planning)?;
+        return match result {
+            ExprSimplifyResult::Simplified(rewritten) => from_logical(&rewritten, schema),
+            ExprSimplifyResult::Original(_) => Err(KernelError::unsupported(format!("this call of \"{name}\""))),
+        };
     }
     let (_, field) = expr.to_field(schema).map_err(KernelError::from_planning)?;
     Ok(ScalarExpr::Function {

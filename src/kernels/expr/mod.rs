@@ -2,7 +2,7 @@
 //! batches ([`CompiledExpr`]). The persisted form knows nothing of DataFusion, so plans survive its upgrades.
 
 pub(crate) mod arithmetic;
-mod cast;
+pub(crate) mod cast;
 mod compile;
 mod evaluate;
 mod from_logical;
