@@ -2,7 +2,7 @@
 
 use arrow::datatypes::{DataType, SchemaRef};
 use sql::{WatermarkDefinition, ast};
-use types::{SqlState, ToSqlState};
+use types::SqlState;
 
 use crate::{PlanError, type_name};
 
@@ -39,7 +39,7 @@ fn delay(expr: &ast::Expr, column: &str) -> Result<i64, PlanError> {
         ast::Expr::Identifier(ident) if fold(ident) == column => Ok(0),
         ast::Expr::BinaryOp { left, op: ast::BinaryOperator::Minus, right } => match left.as_ref() {
             ast::Expr::Identifier(ident) if fold(ident) == column => {
-                sql::interval_us(right).map_err(|error| PlanError::Sql(error.to_sql_error()))
+                sql::interval_us(right).map_err(PlanError::Sql)
             }
             _ => Err(refused()),
         },

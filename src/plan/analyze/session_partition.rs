@@ -1,5 +1,6 @@
 //! `SESSION(t, ts, gap) … GROUP BY k, window_start, window_end`: without PARTITION BY the other grouped columns are
-//! the key of the sessions. Decided before optimisation, because it fixes what the sessions are.
+//! the key of the sessions. Decided before optimisation, because it fixes what the sessions are. `sql` does the same for
+//! a SESSION that is the whole FROM; here it also works through subqueries. Anywhere else there is one key: all rows.
 
 use std::sync::Arc;
 
@@ -25,7 +26,10 @@ impl AnalyzerRule for SessionPartition {
             LogicalPlan::Aggregate(aggregate) => partition_below(aggregate),
             other => Ok(Transformed::no(other)),
         })?;
-        refuse_unpartitioned(plan.data)
+        plan.data.transform_up_with_subqueries(|node| match open_session(&node) {
+            Some(open) => with_partition(open, vec![]).map(Transformed::yes),
+            None => Ok(Transformed::no(node)),
+        }).map(|closed| closed.data)
     }
 }
 
@@ -77,20 +81,18 @@ fn set_partition(plan: &LogicalPlan, columns: Vec<Column>) -> Result<LogicalPlan
         }
         other => {
             let node = open_session(other).expect("the caller has followed the same path");
-            let WindowFunction::Session { gap_us, .. } = node.function else { unreachable!("it is a session") };
             let keys = columns.into_iter().filter(|c| !WINDOW_COLUMNS.contains(&c.name.as_str()));
-            let partition_by = Some(keys.map(Expr::Column).collect());
-            let function = WindowFunction::Session { gap_us, partition_by };
-            let node = WindowNode::try_new(function, node.input.clone(), node.time.clone())?;
-            return Ok(LogicalPlan::Extension(Extension { node: Arc::new(node) }));
+            return with_partition(node, keys.map(Expr::Column).collect());
         }
     };
     plan.with_new_exprs(plan.expressions(), vec![set_partition(input, below)?])
 }
 
-fn refuse_unpartitioned(plan: LogicalPlan) -> Result<LogicalPlan> {
-    let open = plan.exists(|node| Ok(open_session(node).is_some()))?;
-    if open { Err(unclear()) } else { Ok(plan) }
+fn with_partition(open: &WindowNode, keys: Vec<Expr>) -> Result<LogicalPlan> {
+    let WindowFunction::Session { gap_us, .. } = open.function else { unreachable!("only sessions are open") };
+    let function = WindowFunction::Session { gap_us, partition_by: Some(keys) };
+    let node = WindowNode::try_new(function, open.input.clone(), open.time.clone())?;
+    Ok(LogicalPlan::Extension(Extension { node: Arc::new(node) }))
 }
 
 fn unclear() -> DataFusionError {

@@ -17,17 +17,17 @@ pub(crate) fn registry() -> &'static Registry {
     REGISTRY.get_or_init(|| {
         let mut registry =
             Registry { scalar: BTreeMap::new(), aggregate: BTreeMap::new(), window: BTreeMap::new() };
-        for function in kernels::scalar_functions() {
+        for function in kernels::functions::scalar_functions() {
             for name in function.aliases().iter().map(String::as_str).chain([function.name()]) {
                 registry.scalar.insert(name.to_string(), function.clone());
             }
         }
-        for function in kernels::aggregate_functions() {
+        for function in kernels::functions::aggregate_functions() {
             for name in function.aliases().iter().map(String::as_str).chain([function.name()]) {
                 registry.aggregate.insert(name.to_string(), function.clone());
             }
         }
-        for function in kernels::window_functions() {
+        for function in kernels::functions::window_functions() {
             for name in function.aliases().iter().map(String::as_str).chain([function.name()]) {
                 registry.window.insert(name.to_string(), function.clone());
             }

@@ -10,7 +10,7 @@ use datafusion_expr::{Expr, ExprSchemable, Extension, LogicalPlan};
 use sql::ast::TableFactor;
 use sql::{WindowCall, WindowCallKind};
 use types::limits::WINDOWS_PER_ROW_MAX;
-use types::{SqlState, ToSqlState};
+use types::SqlState;
 
 use super::data_type::type_name;
 use crate::window_node::{WINDOW_COLUMNS, WindowFunction, WindowNode};
@@ -27,7 +27,7 @@ impl RelationPlanner for WindowRelations {
     ) -> Result<RelationPlanning> {
         let call = match sql::window_call(&relation) {
             None => return Ok(RelationPlanning::Original(Box::new(relation))),
-            Some(call) => call.map_err(|error| external(PlanError::Sql(error.to_sql_error())))?,
+            Some(call) => call.map_err(|error| external(PlanError::Sql(error)))?,
         };
         let alias = call.alias.clone();
         let plan = plan_call(call, context)?;
@@ -89,7 +89,7 @@ fn function(call: &WindowCall, partition_by: Vec<Expr>) -> Result<WindowFunction
     let intervals = call
         .intervals
         .iter()
-        .map(|expr| sql::interval_us(expr).map_err(|error| PlanError::Sql(error.to_sql_error())))
+        .map(|expr| sql::interval_us(expr).map_err(PlanError::Sql))
         .collect::<Result<Vec<i64>, _>>()?;
     if !partition_by.is_empty() && call.kind != WindowCallKind::Session {
         return Err(PlanError::unsupported(
