@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use catalog::Catalog;
 use connectors::admission::Admission;
 use dataflow::{CreateDataflow, DataflowGraph, FeedBatch, Runtime};
-use state::Journal;
+use state::DurableStore;
 use tokio::sync::oneshot;
 use types::{DeltaBatch, Epoch, EpochRecord, Incarnation, ObjectId, SqlError, WATERMARK_END, Watermarks, limits};
 
@@ -134,7 +134,7 @@ pub struct Clock {
     receiver: Receiver<ClockMessage>,
     runtime: Arc<Runtime>,
     oracle: Arc<Oracle>,
-    journal: Journal,
+    store: DurableStore,
     checkpointer: Arc<Checkpointer>,
     start: ClockStart,
     epoch: Epoch,
@@ -162,7 +162,7 @@ impl Clock {
         receiver: Receiver<ClockMessage>,
         runtime: Arc<Runtime>,
         oracle: Arc<Oracle>,
-        journal: Journal,
+        store: DurableStore,
         checkpointer: Arc<Checkpointer>,
         start: ClockStart,
     ) -> Clock {
@@ -170,7 +170,7 @@ impl Clock {
             receiver,
             runtime,
             oracle,
-            journal,
+            store,
             checkpointer,
             epoch: start.epoch,
             wall_time_us: start.wall_time_us,
@@ -362,7 +362,7 @@ impl Clock {
     }
 
     fn wants_epoch(&self) -> bool {
-        let durable = self.journal.durable_position();
+        let durable = self.store.journal().durable_position();
         let now = now_us();
         !self.chunks.is_empty()
             || !self.markers.is_empty()
@@ -462,7 +462,7 @@ impl Clock {
         touched: &mut BTreeSet<ObjectId>,
         batches: &mut Vec<FeedBatch>,
     ) -> Vec<oneshot::Sender<Epoch>> {
-        let durable = self.journal.durable_position();
+        let durable = self.store.journal().durable_position();
         let mut replies = vec![];
         while self.writes.front().is_some_and(|w| w.position <= durable) {
             let write = self.writes.pop_front().expect("just seen");
@@ -493,9 +493,9 @@ impl Clock {
         };
         let bytes = serde_json::to_vec(&entry).expect("an epoch entry has a JSON form");
         let logged = if bound {
-            self.journal.append(KIND_EPOCH, &bytes).and_then(|position| self.journal.sync_up_to(position))
+            self.store.journal().append(KIND_EPOCH, &bytes).and_then(|position| self.store.journal().sync_up_to(position))
         } else {
-            self.journal.append_lazy(KIND_EPOCH, &bytes).map(|_| ())
+            self.store.journal().append_lazy(KIND_EPOCH, &bytes).map(|_| ())
         };
         if let Err(error) = logged {
             // A full disk: epochs of replayable sources go on unlogged, a restart re-reads them.
@@ -526,7 +526,7 @@ impl Clock {
 
     /// The journal position up to which all table writes and catalog changes are part of the epochs opened so far.
     fn settled_position(&mut self) -> u64 {
-        let position = self.start.gate.position(&self.journal);
+        let position = self.start.gate.position(self.store.journal());
         // Everything appended before has been sent: take it in.
         while let Ok(message) = self.receiver.try_recv() {
             self.handle(message);

@@ -32,7 +32,6 @@ pub struct Engine {
 pub(crate) struct Shared {
     pub config: EngineConfig,
     pub store: DurableStore,
-    pub journal: Journal,
     pub gate: Arc<JournalGate>,
     pub runtime: Arc<Runtime>,
     pub oracle: Arc<Oracle>,
@@ -118,6 +117,10 @@ impl Engine {
 }
 
 impl Shared {
+    pub fn journal(&self) -> &Journal {
+        self.store.journal()
+    }
+
     pub fn catalog(&self) -> Arc<Catalog> {
         self.catalog.lock().expect("not poisoned").clone()
     }
@@ -167,11 +170,11 @@ impl Shared {
         let sent = next.clone();
         let position = self
             .gate
-            .append(&self.journal, &self.clock, KIND_CATALOG, &bytes, |position| ClockMessage::CatalogChanged {
+            .append(self.journal(), &self.clock, KIND_CATALOG, &bytes, |position| ClockMessage::CatalogChanged {
                 catalog: sent,
                 position,
             })
-            .and_then(|position| self.journal.sync_up_to(position).map(|()| position))
+            .and_then(|position| self.journal().sync_up_to(position).map(|()| position))
             .map_err(|e| e.to_sql_error())?;
         tracing::debug!(position, "catalog changed");
         *self.catalog.lock().expect("not poisoned") = next;
@@ -186,7 +189,7 @@ impl Shared {
         write: impl FnOnce(u64) -> TableWrite,
     ) -> Result<u64, SqlError> {
         self.gate
-            .append(&self.journal, &self.clock, kind, payload, |position| ClockMessage::Table(write(position)))
+            .append(self.journal(), &self.clock, kind, payload, |position| ClockMessage::Table(write(position)))
             .map_err(|e| e.to_sql_error())
     }
 

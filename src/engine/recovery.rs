@@ -143,9 +143,8 @@ fn start(config: EngineConfig, store: DurableStore, beyond: &Beyond) -> Result<E
     let events = event_handler(oracle.clone(), clock_sender.clone(), checkpointer.clone(), Arc::new(lookup));
     let runtime = Runtime::start(config.workers, budget.clone(), events).map_err(|e| e.to_sql_error())?;
     let runtime = Arc::new(runtime);
-    let journal = store.journal().clone();
     let wake = Mutex::new(clock_sender.clone());
-    journal.subscribe(Box::new(move |_| {
+    store.journal().subscribe(Box::new(move |_| {
         let _ = wake.lock().expect("not poisoned").send(ClockMessage::Durable);
     }));
     let gate = Arc::new(JournalGate::default());
@@ -164,7 +163,7 @@ fn start(config: EngineConfig, store: DurableStore, beyond: &Beyond) -> Result<E
         clock_receiver,
         runtime.clone(),
         oracle.clone(),
-        journal.clone(),
+        store.clone(),
         checkpointer.clone(),
         clock_start,
     );
@@ -181,7 +180,6 @@ fn start(config: EngineConfig, store: DurableStore, beyond: &Beyond) -> Result<E
     let shared = Arc::new(Shared {
         config,
         store,
-        journal,
         gate,
         runtime,
         oracle,

@@ -32,7 +32,8 @@ pub struct Session {
     pub(crate) parameters: Parameters,
     pub(crate) transaction: Transaction,
     pub(crate) prepared: HashMap<String, Prepared>,
-    pub(crate) cursors: HashMap<String, Cursor>,
+    /// In a mutex only because streams are not `Sync`.
+    pub(crate) cursors: Mutex<HashMap<String, Cursor>>,
     pub(crate) temporary_views: Vec<types::ObjectId>,
     notices: UnboundedSender<Notice>,
     receiver: Option<UnboundedReceiver<Notice>>,
@@ -102,7 +103,7 @@ impl Session {
             parameters: session_parameters,
             transaction: Transaction::default(),
             prepared: HashMap::new(),
-            cursors: HashMap::new(),
+            cursors: Mutex::default(),
             temporary_views: vec![],
             notices,
             receiver: Some(receiver),
@@ -235,6 +236,10 @@ impl Session {
 
     pub(crate) fn planner(&self) -> Planner {
         self.context().planner()
+    }
+
+    pub(crate) fn cursors(&mut self) -> &mut HashMap<String, Cursor> {
+        self.cursors.get_mut().expect("not poisoned")
     }
 
     /// A described statement that returns nothing.

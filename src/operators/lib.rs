@@ -8,6 +8,7 @@ pub mod aggregate;
 pub mod arrangement;
 #[cfg(test)]
 mod changelog;
+mod construct;
 mod dirt;
 mod emit_on_close;
 mod filter_project;

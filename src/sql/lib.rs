@@ -9,6 +9,7 @@
 //! Start at `parse.rs`; each statement family has a file named after it.
 
 mod columns;
+mod compose;
 mod copy;
 mod create;
 mod create_source;
@@ -42,6 +43,7 @@ mod window_tvf;
 #[cfg(test)]
 mod tests;
 
+pub use compose::{select_columns_from, select_from};
 pub use dialect::HighwaterDialect;
 pub use error::SqlParseError;
 pub use interval::{interval_text_us, interval_us};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch};
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DataFusionError, ParamValues, ScalarValue};
 use datafusion::datasource::provider_as_source;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
@@ -204,16 +204,13 @@ fn rename(batch: RecordBatch, schema: &arrow::datatypes::SchemaRef) -> Result<Re
 
 /// A DataFusion error as the client should see it.
 pub(crate) fn error(error: DataFusionError) -> SqlError {
-    match error.find_root() {
-        DataFusionError::External(external) => {
-            if let Some(error) = external.downcast_ref::<SqlError>() {
-                return error.clone();
-            }
-            if let Some(error) = external.downcast_ref::<connectors::ConnectorError>() {
-                return error.to_sql_error();
-            }
-            SqlError::internal(external.to_string())
+    if let DataFusionError::External(external) = error.find_root() {
+        if let Some(error) = external.downcast_ref::<SqlError>() {
+            return error.clone();
         }
-        other => kernels::error_of(other).to_sql_error(),
+        if let Some(error) = external.downcast_ref::<connectors::ConnectorError>() {
+            return error.to_sql_error();
+        }
     }
+    kernels::KernelError::from_evaluation(error).to_sql_error()
 }

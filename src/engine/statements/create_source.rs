@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use catalog::{CatalogChange, CatalogObject, ColumnEntry, ObjectBody, SourceBody, WatermarkEntry};
 use sql::{ColumnDefinition, CreateSource, FormatClause, WatermarkDefinition};
-use types::{ObjectId, SqlError, SqlState, ToSqlState};
+use types::{SqlError, SqlState, ToSqlState};
 
 use super::{Context, names, tag};
 use crate::api::Response;

@@ -39,11 +39,13 @@ pub(crate) async fn execute(session: &mut Session, create: &CreateTable, text: &
     let object = bind(&context, create, shared.allocate_id(), schema, name, text)?;
     let graph = crate::recovery::graph_of(&object)?.expect("a table has a graph");
     let job = shared.jobs.start(format!("CREATE TABLE {}", object.name));
-    let done = tokio::task::spawn_blocking(move || {
+    let done = tokio::task::spawn_blocking({
+        let shared = shared.clone();
+        move || {
         shared.change_catalog(vec![CatalogChange::Put(object)])?;
         let relation = dataflows::build(&shared, graph, &job)?;
         dataflows::wait_complete(&shared, &relation, &job)
-    });
+    }});
     done.await.map_err(|e| SqlError::internal(e.to_string()))??;
     tag("CREATE TABLE")
 }
@@ -87,7 +89,7 @@ fn bind(
             planner.bind_assignment(generated, &schema_ref, None, &target).map_err(|e| e.to_sql_error())?;
         }
     }
-    let graph = plan::plan_table(id, &schema_ref, &primary_key, create.append_only, watermark.as_ref());
+    let graph = plan::plan_table(id, &name, &columns, &primary_key, create.append_only);
     let plan = serde_json::to_value(&graph).expect("a graph has a JSON form");
     let body = TableBody { primary_key, append_only: create.append_only, watermark, source: None, plan };
     Ok(CatalogObject {

@@ -48,7 +48,10 @@ pub(crate) async fn execute(session: &mut Session, create: &CreateView, text: &s
     if create.temporary {
         session.temporary_views.push(object.id);
     }
-    let done = tokio::task::spawn_blocking(move || shared.change_catalog(vec![CatalogChange::Put(object)]));
+    let done = tokio::task::spawn_blocking({
+        let shared = shared.clone();
+        move || shared.change_catalog(vec![CatalogChange::Put(object)])
+    });
     done.await.map_err(|e| SqlError::internal(e.to_string()))??;
     tag("CREATE VIEW")
 }

@@ -25,7 +25,7 @@ pub(crate) async fn declare(
     name: &str,
     statement: &Statement,
 ) -> Result<Response, SqlError> {
-    if session.cursors.contains_key(name) {
+    if session.cursors().contains_key(name) {
         return Err(SqlError::new(SqlState::DuplicateCursor, format!("cursor \"{name}\" already exists")));
     }
     let (columns, stream, endless) = match statement {
@@ -39,12 +39,13 @@ pub(crate) async fn declare(
         }
         _ => return Err(SqlError::new(SqlState::SyntaxError, "a cursor needs a query or SUBSCRIBE")),
     };
-    session.cursors.insert(name.to_string(), Cursor { columns, stream, rest: None, endless });
+    session.cursors().insert(name.to_string(), Cursor { columns, stream, rest: None, endless });
     tag("DECLARE CURSOR")
 }
 
 pub(crate) fn describe(session: &Session, name: &str) -> Result<Described, SqlError> {
-    let cursor = session.cursors.get(name).ok_or_else(|| unknown(name))?;
+    let cursors = session.cursors.lock().expect("not poisoned");
+    let cursor = cursors.get(name).ok_or_else(|| unknown(name))?;
     Ok(Described { parameters: vec![], columns: Some(cursor.columns.clone()) })
 }
 
@@ -58,7 +59,7 @@ pub(crate) async fn fetch(
     count: FetchCount,
     timeout_ms: Option<u64>,
 ) -> Result<Response, SqlError> {
-    let cursor = session.cursors.get_mut(name).ok_or_else(|| unknown(name))?;
+    let cursor = session.cursors().get_mut(name).ok_or_else(|| unknown(name))?;
     let wanted = match count {
         FetchCount::Count(n) => usize::try_from(n).unwrap_or(usize::MAX),
         FetchCount::All => usize::MAX,
@@ -112,9 +113,9 @@ impl Cursor {
 
 pub(crate) fn close(session: &mut Session, name: Option<&str>) -> Result<Response, SqlError> {
     match name {
-        None => session.cursors.clear(),
+        None => session.cursors().clear(),
         Some(name) => {
-            session.cursors.remove(name).ok_or_else(|| unknown(name))?;
+            session.cursors().remove(name).ok_or_else(|| unknown(name))?;
         }
     }
     tag("CLOSE CURSOR")

@@ -36,13 +36,13 @@ pub(crate) async fn execute(
             if options.verbose {
                 reads::explain_physical(&context.shared, planned).await?
             } else {
-                plan::explain_query(&planned, options.format, options.verbose, &context.shared.catalog())
+                plan::explain_query(&planned, options.format, options.verbose).map_err(|e| e.to_sql_error())?
             }
         }
         Statement::CreateMaterializedView(create) => {
             let planned = create_materialized_view::plan(&context, create, context.shared.allocate_id())?;
             planned.notices.iter().for_each(|notice| session.notice(notice));
-            plan::explain_view(&planned, options.format, options.verbose, &context.shared.catalog())
+            plan::explain_view(&planned, options.format, options.verbose)
         }
         Statement::Subscribe(subscribe) => {
             let select = match &subscribe.target {
@@ -53,7 +53,7 @@ pub(crate) async fn execute(
             let planned = planner
                 .plan_view(context.shared.allocate_id(), &select, &[], Default::default())
                 .map_err(|e| e.to_sql_error())?;
-            plan::explain_view(&planned, options.format, options.verbose, &context.shared.catalog())
+            plan::explain_view(&planned, options.format, options.verbose)
         }
         _ => {
             return Err(SqlError::unsupported(

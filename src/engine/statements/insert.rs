@@ -57,7 +57,7 @@ pub(crate) async fn execute(
         key => {
             write::check_own_writes(session, &target)?;
             writing.settle().await?;
-            unique(&context, &target, key, rows, insert.on_conflict)?
+            unique(&context, &target, key, rows, insert.on_conflict.clone())?
         }
     };
     let rows = match &target.body().watermark {
@@ -221,7 +221,7 @@ fn default_values(context: &Context, column: &ColumnEntry, text: &str, rows: usi
 
 /// An expression kept as text in the catalog.
 fn stored_expr(text: &str) -> Result<ast::Expr, SqlError> {
-    sql::parse_expr(text).map_err(|e| types::ToSqlState::to_sql_error(&e))
+    sql::parse_expression(text).map_err(|e| types::ToSqlState::to_sql_error(&e))
 }
 
 /// Drops or refuses rows whose key is taken, by a present row or by an earlier one of the statement.

@@ -70,7 +70,7 @@ pub(crate) fn discard_all(session: &mut Session) -> Result<Response, SqlError> {
         return Err(SqlError::new(SqlState::ActiveSqlTransaction, message));
     }
     session.prepared.clear();
-    session.cursors.clear();
+    session.cursors().clear();
     session.parameters.reset_all();
     tag("DISCARD ALL")
 }

@@ -18,7 +18,7 @@ pub(crate) fn begin(session: &mut Session) -> Result<Response, SqlError> {
 pub(crate) async fn commit(session: &mut Session) -> Result<Response, SqlError> {
     let status = session.transaction.status();
     let (committed, writes) = session.transaction.end();
-    session.cursors.clear();
+    session.cursors().clear();
     if status == crate::api::TransactionStatus::Idle {
         session.warning(SqlState::NoActiveSqlTransaction, "there is no transaction in progress");
         return tag("COMMIT");
@@ -39,7 +39,7 @@ pub(crate) fn rollback(session: &mut Session) -> Result<Response, SqlError> {
     }
     // The writes were never journaled.
     let _ = session.transaction.end();
-    session.cursors.clear();
+    session.cursors().clear();
     tag("ROLLBACK")
 }
 

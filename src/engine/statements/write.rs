@@ -156,7 +156,7 @@ pub(crate) fn coerce(array: &ArrayRef, target: &DataType, column: &str) -> Resul
         return Err(SqlError::new(SqlState::DatatypeMismatch, message)
             .with_hint("You will need to rewrite or cast the expression."));
     }
-    kernels::cast_checked(array, target).map_err(|e| e.to_sql_error())
+    kernels::cast_array(array, target, false).map_err(|e| e.to_sql_error())
 }
 
 /// Columns that RETURNING gives.

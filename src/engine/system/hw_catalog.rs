@@ -48,7 +48,7 @@ fn objects(shared: &Shared, wanted: fn(&ObjectBody) -> bool) -> Arc<dyn TableSou
     let rows = catalog.objects.values().filter(|o| wanted(&o.body)).map(|object| {
         let failure = shared.oracle.failure(object.id).map(|e| e.message);
         let status = if failure.is_some() { "failed" } else { "running" };
-        let rows = shared.relation(object.id).map(|r| r.shards.iter().map(|s| s.num_rows() as i64).sum::<i64>());
+        let rows = shared.relation(object.id).map(|r| r.shards.iter().map(|s| s.row_count() as i64).sum::<i64>());
         vec![
             Cell::Int(object.id.0.into()),
             object.schema.as_str().into(),
