@@ -53,7 +53,8 @@ impl Timeline {
     }
 
     fn end_of_run(&self, mut index: usize, gap_us: i64) -> usize {
-        while index + 1 < self.entries.len() && within(self.entries[index].last, self.entries[index + 1].first, gap_us) {
+        while index + 1 < self.entries.len() && within(self.entries[index].last, self.entries[index + 1].first, gap_us)
+        {
             index += 1;
         }
         index + 1

@@ -104,8 +104,9 @@ impl Tables {
         let keys = self.key_ids(inputs, batch.num_rows(), partition_by)?;
         let encoded = self.converter.convert_columns(inputs)?;
         let times = batch.column(time_column).as_primitive::<TimestampMicrosecondType>().values();
-        let values: Vec<&[i64]> =
-            (columns..columns + STATE_COLUMNS).map(|c| &batch.column(c).as_primitive::<Int64Type>().values()[..]).collect();
+        let values: Vec<&[i64]> = (columns..columns + STATE_COLUMNS)
+            .map(|c| &batch.column(c).as_primitive::<Int64Type>().values()[..])
+            .collect();
         for (row, (key, time)) in keys.iter().zip(times).enumerate() {
             let bytes = encoded.row(row).data();
             let slot = self.slot(*key, *time);

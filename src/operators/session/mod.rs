@@ -306,8 +306,7 @@ impl Tables {
         keys.sort_unstable();
         keys.dedup();
         let live = self.keys.live_ids_among(&keys);
-        let empty: Vec<u32> =
-            live.into_iter().filter(|key| self.timelines[*key as usize].entries.is_empty()).collect();
+        let empty: Vec<u32> = live.into_iter().filter(|key| self.timelines[*key as usize].entries.is_empty()).collect();
         if empty.is_empty() {
             return;
         }

@@ -145,12 +145,13 @@ impl SessionAggregateOperator {
             let mut entries = timeline.entries[touching].iter_mut().filter(|e| e.emitted).peekable();
             // Entries with an output that lie within the gap of each other were one session at the last seal.
             while let Some(entry) = entries.next() {
-                let mut session = Session { key: run.key, first: entry.first, last: entry.last, slots: vec![entry.slot] };
-                entry.emitted = false;
+                let mut session =
+                    Session { key: run.key, first: entry.first, last: entry.last, slots: vec![entry.slot] };
+                (entry.emitted, entry.dirty) = (false, true);
                 while let Some(next) = entries.next_if(|e| within(session.last, e.first, self.gap_us)) {
                     session.last = next.last;
                     session.slots.push(next.slot);
-                    next.emitted = false;
+                    (next.emitted, next.dirty) = (false, true);
                 }
                 sessions.push(session);
             }
@@ -306,7 +307,8 @@ impl SessionAggregateOperator {
         let bound = self.close.as_ref().map_or(WATERMARK_NONE, |c| c.bound.at(&record.watermarks));
         let holds_back = self.holds_back();
         let touched = std::mem::take(&mut self.touched);
-        let closed = self.closing.passed(bound).into_iter().map(|(end, key)| (key, end - self.gap_us, end - self.gap_us));
+        let closed =
+            self.closing.passed(bound).into_iter().map(|(end, key)| (key, end - self.gap_us, end - self.gap_us));
         let mut sessions = vec![];
         for (key, first, last) in touched.iter().copied().chain(closed) {
             // Hints of the index may name keys that are gone.

@@ -35,7 +35,9 @@ impl SessionAggregateOperator {
                 parts.push(self.rows(outputs, sessions, diff, &mut errors)?);
             }
         }
-        let net = if let [part] = &parts[..] && part.diffs().is_none() {
+        let net = if let [part] = &parts[..]
+            && part.diffs().is_none()
+        {
             // New sessions only: they are distinct already.
             part.clone()
         } else {
@@ -43,7 +45,11 @@ impl SessionAggregateOperator {
         };
         self.leaving = cut_into_batches(&net);
         let errors = errors.into_iter().filter(|(_, diff)| *diff != 0);
-        self.unsaved.errors.extend(errors.map(|((state, message), diff)| ErrorDelta { state, message: message.into(), diff }));
+        self.unsaved.errors.extend(errors.map(|((state, message), diff)| ErrorDelta {
+            state,
+            message: message.into(),
+            diff,
+        }));
         Ok(())
     }
 

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use ::types::{DeltaBatch, EpochRecord, Watermarks};
 use arrow::array::*;
 use arrow::datatypes::{DataType, Float64Type, TimestampMicrosecondType};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use proptest::prelude::*;
-use types::{DeltaBatch, EpochRecord, Watermarks};
 
 use super::{TwoPhase, call, count_star, distinct, filter, spec};
 use crate::spec::*;
@@ -264,7 +264,7 @@ fn kinds() -> impl Strategy<Value = WindowKind> {
 }
 
 fn quantise(steps: Vec<Step<Row>>) -> Vec<Step<Row>> {
-    let quantise = |step| match step {
+    let quantise = |step: Step<Row>| match step {
         Step::Insert(mut row) => {
             row.4 = row.4.map(quantised);
             Step::Insert(row)
@@ -335,7 +335,19 @@ fn rows_that_pass_one_by_one_add_up_to_the_same() {
     // More keys than half the rows: the partial phase gives up grouping after the probe.
     let spec = spec(INPUT, &[GroupColumn::Input(1)], calls());
     let rows: Vec<(Row, i64)> = (0..40_000i64)
-        .map(|i| ((Some(1), Some(i * 7919 % 30_000), Some(i % 5), Some(format!("t{}", i % 3)), Some(0.5), Some(i % 2 == 0)), 1))
+        .map(|i| {
+            (
+                (
+                    Some(1),
+                    Some(i * 7919 % 30_000),
+                    Some(i % 5),
+                    Some(format!("t{}", i % 3)),
+                    Some(0.5),
+                    Some(i % 2 == 0),
+                ),
+                1,
+            )
+        })
         .collect();
     let mut operator = TwoPhase::new(&spec);
     let mut out = Output::default();
@@ -348,6 +360,7 @@ fn rows_that_pass_one_by_one_add_up_to_the_same() {
     integrate(&mut view, &mut out);
     let mut groups: BTreeMap<String, Vec<&Row>> = BTreeMap::new();
     rows.iter().for_each(|(row, _)| groups.entry(text(row.1) + " ").or_default().push(row));
-    let expected: BTreeMap<String, i64> = groups.iter().map(|(key, rows)| (key.clone() + &naive_group(rows), 1)).collect();
+    let expected: BTreeMap<String, i64> =
+        groups.iter().map(|(key, rows)| (key.clone() + &naive_group(rows), 1)).collect();
     assert!(view == expected);
 }
