@@ -12,5 +12,7 @@ pub mod join;
 pub mod materialize;
 mod operator;
 pub mod spec;
+pub mod top_n;
+pub mod union;
 
 pub use operator::{BuildContext, Cut, Operator, OperatorError, Output, Progress, RestoredTable, TableCut, TableKind};
