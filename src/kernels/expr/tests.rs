@@ -362,3 +362,15 @@ fn columns_of_an_expression() {
     };
     assert_eq!(nested.columns(), vec![2, 4]);
 }
+
+#[test]
+fn names_that_only_postgres_has() {
+    check(call("sign", vec![lit(-2.5)]), "-1.0, -1.0");
+    check(call("ceiling", vec![lit(2.1)]), "3.0, 3.0");
+    for (alias, name) in [("every", "bool_and"), ("variance", "var_samp")] {
+        let function = crate::functions::aggregate_function(alias).unwrap();
+        assert!(function.name() == name || function.aliases().contains(&name.to_string()), "{alias}");
+    }
+    let functions = crate::functions::scalar_functions();
+    assert_eq!(functions.iter().filter(|f| f.name() == "to_char").count(), 1, "ours replaces DataFusion's");
+}

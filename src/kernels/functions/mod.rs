@@ -11,6 +11,10 @@ use std::sync::{Arc, OnceLock};
 
 use datafusion_expr::{AggregateUDF, ScalarUDF, WindowUDF};
 
+/// Postgres' names of functions that DataFusion has under another one.
+const SCALAR_ALIASES: [(&str, &str); 2] = [("signum", "sign"), ("ceil", "ceiling")];
+const AGGREGATE_ALIASES: [(&str, &str); 2] = [("bool_and", "every"), ("var", "variance")];
+
 /// All scalar functions, each once; ours stand in for DataFusion's of the same name.
 pub fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
     let ours = [
@@ -22,14 +26,22 @@ pub fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
     let theirs = datafusion_functions::all_default_functions();
     let nested = datafusion_functions_nested::all_default_nested_functions();
     let kept = theirs.into_iter().chain(nested).filter(|f| ours.iter().all(|our| our.name() != f.name()));
-    let mut all: Vec<Arc<ScalarUDF>> = kept.collect();
+    let renamed = |f: Arc<ScalarUDF>| match SCALAR_ALIASES.iter().find(|(name, _)| *name == f.name()) {
+        Some((_, alias)) => Arc::new(f.as_ref().clone().with_aliases([*alias])),
+        None => f,
+    };
+    let mut all: Vec<Arc<ScalarUDF>> = kept.map(renamed).collect();
     all.extend(ours);
     all
 }
 
 /// All aggregate functions, each once.
 pub fn aggregate_functions() -> Vec<Arc<AggregateUDF>> {
-    datafusion_functions_aggregate::all_default_aggregate_functions()
+    let renamed = |f: Arc<AggregateUDF>| match AGGREGATE_ALIASES.iter().find(|(name, _)| *name == f.name()) {
+        Some((_, alias)) => Arc::new(f.as_ref().clone().with_aliases([*alias])),
+        None => f,
+    };
+    datafusion_functions_aggregate::all_default_aggregate_functions().into_iter().map(renamed).collect()
 }
 
 /// All window functions, each once. Aggregates may be used as window functions besides.

@@ -13,7 +13,8 @@ use datafusion_common::utils::normalize_float_zero;
 use datafusion_physical_expr::PhysicalSortExpr;
 use datafusion_physical_expr::aggregate::{AggregateExprBuilder, AggregateFunctionExpr};
 
-use super::{Ordering, RecomputeCall, encode, isolate, take_all};
+use super::{Ordering, RecomputeCall, encode, exact, isolate, take_all};
+use crate::expr::cast::cast_array;
 use crate::expr::physical;
 use crate::functions::aggregate_function;
 use crate::{CompiledExpr, KernelError};
@@ -34,9 +35,16 @@ struct AggregateCall {
 }
 
 impl AggregateCalls {
-    pub fn compile(calls: &[RecomputeCall], input: &SchemaRef) -> Result<AggregateCalls, KernelError> {
-        let calls = calls.iter().map(|call| AggregateCall::compile(call, input)).collect::<Result<_, _>>()?;
-        Ok(AggregateCalls { calls })
+    /// `planned`: the type the plan wants of each call. Functions return types of their own.
+    pub fn compile(
+        calls: &[RecomputeCall],
+        input: &SchemaRef,
+        planned: &[DataType],
+    ) -> Result<AggregateCalls, KernelError> {
+        let compile = |(call, result): (&RecomputeCall, &DataType)| {
+            AggregateCall::compile(&exact(call, input)?, input, result.clone())
+        };
+        Ok(AggregateCalls { calls: calls.iter().zip(planned).map(compile).collect::<Result<_, _>>()? })
     }
 
     /// One column per call, the outcome of each partition, and the first row of each partition that has an answer.
@@ -69,7 +77,7 @@ impl AggregateCalls {
 }
 
 impl AggregateCall {
-    fn compile(call: &RecomputeCall, input: &SchemaRef) -> Result<AggregateCall, KernelError> {
+    fn compile(call: &RecomputeCall, input: &SchemaRef, result: DataType) -> Result<AggregateCall, KernelError> {
         let udaf = aggregate_function(&call.function);
         let udaf = udaf.ok_or_else(|| KernelError::unsupported(format!("aggregate function \"{}\"", call.function)))?;
         let args = call.args.iter().map(|arg| physical(arg, input)).collect::<Result<Vec<_>, _>>()?;
@@ -88,7 +96,8 @@ impl AggregateCall {
             builder = builder.order_by(sorts.collect::<Result<_, KernelError>>()?);
         }
         let function = builder.build().map_err(KernelError::from_planning)?;
-        let result = function.field().data_type().clone();
+        // Some functions look at their argument types only here.
+        function.create_accumulator().map_err(KernelError::from_planning)?;
         Ok(AggregateCall {
             args: call.args.iter().map(|arg| CompiledExpr::compile(arg, input)).collect::<Result<_, _>>()?,
             filter: call.filter.as_ref().map(|filter| CompiledExpr::compile(filter, input)).transpose()?,
@@ -123,7 +132,13 @@ impl AggregateCall {
             }
             accumulator.evaluate()
         });
-        evaluated.map_err(KernelError::from_evaluation)
+        let value = evaluated.map_err(KernelError::from_evaluation)?;
+        if value.data_type() == self.result {
+            return Ok(value);
+        }
+        let value = value.to_array().map_err(KernelError::from_evaluation)?;
+        let value = cast_array(&value, &self.result, false)?;
+        ScalarValue::try_from_array(&value, 0).map_err(KernelError::from_evaluation)
     }
 }
 

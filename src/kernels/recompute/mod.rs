@@ -16,11 +16,10 @@ use std::ops::Range;
 
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array};
 use arrow::compute::{SortOptions, concat_batches, take_record_batch};
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, SchemaRef};
 use arrow::row::{RowConverter, SortField};
 
-use crate::expr::cast::cast_array;
-use crate::{CompiledExpr, KernelError};
+use crate::{CompiledExpr, KernelError, ScalarExpr};
 use aggregate::AggregateCalls;
 use window::WindowCalls;
 
@@ -54,19 +53,23 @@ impl Recomputer {
     /// Errors: `Unsupported` names a function or frame that cannot be maintained; `Internal` if the spec contradicts
     /// itself.
     pub fn compile(spec: &RecomputeSpec) -> Result<Recomputer, KernelError> {
-        let (calls, passed, count) = match &spec.kind {
-            RecomputeKind::Aggregate { calls } => {
-                (Calls::Aggregate(AggregateCalls::compile(calls, &spec.input)?), spec.key.len(), calls.len())
-            }
-            RecomputeKind::Window { calls } => (
-                Calls::Window(WindowCalls::compile(calls, &spec.key, &spec.input)?),
-                spec.input.fields().len(),
-                calls.len(),
-            ),
+        let (passed, count) = match &spec.kind {
+            RecomputeKind::Aggregate { calls } => (spec.key.len(), calls.len()),
+            RecomputeKind::Window { calls } => (spec.input.fields().len(), calls.len()),
         };
         if spec.output.fields().len() != passed + count {
             return Err(KernelError::internal("a recompute's output has one column per key or input column and call"));
         }
+        let planned: Vec<DataType> =
+            spec.output.fields()[passed..].iter().map(|field| field.data_type().clone()).collect();
+        let calls = match &spec.kind {
+            RecomputeKind::Aggregate { calls } => {
+                Calls::Aggregate(AggregateCalls::compile(calls, &spec.input, &planned)?)
+            }
+            RecomputeKind::Window { calls } => {
+                Calls::Window(WindowCalls::compile(calls, &spec.key, &spec.input, &planned)?)
+            }
+        };
         Ok(Recomputer { key: spec.key.clone(), input: spec.input.clone(), output: spec.output.clone(), calls })
     }
 
@@ -138,12 +141,8 @@ impl Recomputer {
         rows: usize,
     ) -> Result<RecordBatch, KernelError> {
         passed.extend(computed);
-        // Functions return types of their own (UInt64 row numbers, LargeUtf8 strings); the plan says which it wants.
-        let columns = passed.iter().zip(self.output.fields());
-        let columns = columns.map(|(column, field)| cast_array(column, field.data_type(), false));
-        let columns = columns.collect::<Result<Vec<_>, _>>()?;
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
-        RecordBatch::try_new_with_options(self.output.clone(), columns, &options)
+        RecordBatch::try_new_with_options(self.output.clone(), passed, &options)
             .map_err(|error| KernelError::internal(format!("recompute does not give the planned output: {error}")))
     }
 }
@@ -201,6 +200,19 @@ impl Ordering {
         indices.sort_by(|a, b| encoded.row(*a as usize).cmp(encoded.row(*b as usize)));
         Ok(())
     }
+}
+
+/// The call as DataFusion computes it exactly: its sum of integers would wrap around, one of decimals does not. What
+/// comes out is cast to the planned type, and fails there if it does not fit.
+fn exact(call: &RecomputeCall, input: &SchemaRef) -> Result<RecomputeCall, KernelError> {
+    let mut call = call.clone();
+    if let ("sum", [arg]) = (call.function.as_str(), call.args.as_mut_slice())
+        && CompiledExpr::compile(arg, input)?.data_type().is_integer()
+    {
+        let plain = Box::new(arg.clone());
+        *arg = ScalarExpr::Cast { arg: plain, to: DataType::Decimal128(20, 0), try_cast: false };
+    }
+    Ok(call)
 }
 
 /// One answer per partition; only failures that are not about values stop the whole.

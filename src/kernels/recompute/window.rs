@@ -14,8 +14,9 @@ use datafusion_physical_expr::window::WindowExpr;
 use datafusion_physical_expr::{PhysicalExpr, PhysicalSortExpr};
 use datafusion_physical_plan::windows::create_window_expr;
 
-use super::{Ordering, RecomputeCall, RecomputeSort, isolate};
+use super::{Ordering, RecomputeCall, RecomputeSort, exact, isolate};
 use crate::KernelError;
+use crate::expr::cast::cast_array;
 use crate::expr::physical;
 use crate::functions::{aggregate_function, window_function};
 
@@ -36,12 +37,16 @@ struct SortedCalls {
 }
 
 impl WindowCalls {
-    pub fn compile(calls: &[RecomputeCall], key: &[usize], input: &SchemaRef) -> Result<WindowCalls, KernelError> {
+    /// `planned`: the type the plan wants of each call. Functions return types of their own.
+    pub fn compile(
+        calls: &[RecomputeCall],
+        key: &[usize],
+        input: &SchemaRef,
+        planned: &[DataType],
+    ) -> Result<WindowCalls, KernelError> {
         let mut groups: Vec<SortedCalls> = vec![];
-        let mut results = vec![];
         for (position, call) in calls.iter().enumerate() {
-            let window = window_expr(call, key, input)?;
-            results.push(window.field().map_err(KernelError::from_planning)?.data_type().clone());
+            let window = window_expr(&exact(call, input)?, key, input)?;
             match groups.iter_mut().find(|group| group.order_by == call.order_by) {
                 Some(group) => group.calls.push((position, window)),
                 None => groups.push(SortedCalls {
@@ -51,7 +56,7 @@ impl WindowCalls {
                 }),
             }
         }
-        Ok(WindowCalls { groups, results })
+        Ok(WindowCalls { groups, results: planned.to_vec() })
     }
 
     /// One column per call, the outcome of each partition, and the input row of each output row.
@@ -95,6 +100,7 @@ impl WindowCalls {
             let sorted = take_record_batch(rows, &UInt32Array::from(order)).expect("a permutation of the rows");
             for (position, call) in &group.calls {
                 let values = call.evaluate(&sorted).map_err(KernelError::from_evaluation)?;
+                let values = cast_array(&values, &self.results[*position], false)?;
                 columns[*position] = Some(take(&values, &back, None).expect("a permutation of the rows"));
             }
         }
