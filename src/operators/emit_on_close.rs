@@ -140,3 +140,82 @@ impl Operator for EmitOnCloseOperator {
         waiting.chain(&self.retired).chain(&self.leaving).map(DeltaBatch::memory_bytes).sum()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+
+    use super::*;
+    use crate::aggregate::tests::close;
+    use crate::changelog::check;
+
+    #[test]
+    fn rows_wait_for_their_window_and_leave_net() {
+        check(
+            || Box::new(EmitOnCloseOperator::new(&close(1, true, 5)).unwrap()),
+            "v:int e:ts
+             + 1 10
+             +2 2 10
+             - 2 10
+             + 3 20
+             + 4 null
+             seal 1 w=9
+             checkpoint
+             + 5 10
+             - 1 10
+             seal 2 w=9.5
+             checkpoint
+             seal 3 w=10
+             checkpoint
+             - 5 10
+             + 6 10
+             seal 4 w=12
+             checkpoint
+             - 3 20
+             seal 5 w=20
+             checkpoint
+             seal 6 w=end",
+            expect![[r#"
+                seal 1:
+                seal 2:
+                seal 3:
+                + 2 10
+                + 5 10
+                seal 4:
+                - 5 10
+                + 6 10
+                seal 5:
+                seal 6:
+                + 4 null
+            "#]],
+        );
+    }
+
+    #[test]
+    fn much_leaves_in_bounded_batches_and_its_memory_returns() {
+        let mut operator = EmitOnCloseOperator::new(&close(1, true, 0)).unwrap();
+        let rows: Vec<_> = (0..1000).map(|i| (vec![format!("{i}"), "10".into()], 1)).collect();
+        let mut out = Output::default();
+        for offset in 0..200 {
+            let batch = crate::changelog::rows(&crate::changelog::schema("v:int e:ts"), &rows);
+            let shifted = arrow::array::Int64Array::from_iter_values((0..1000).map(|i| i + offset * 1000));
+            let columns = vec![std::sync::Arc::new(shifted) as _, batch.rows().column(1).clone()];
+            let batch = arrow::array::RecordBatch::try_new(batch.schema(), columns).unwrap();
+            operator.on_batch(0, DeltaBatch::inserts(batch), &mut out).unwrap();
+        }
+        let mut watermarks = types::Watermarks::default();
+        watermarks.set(crate::changelog::SOURCE, types::WATERMARK_END);
+        let record = EpochRecord::new(1, 0, watermarks);
+        let mut left = vec![];
+        loop {
+            let progress = operator.on_seal(&record, &mut out).unwrap();
+            left.push(out.rows.drain(..).map(|b| b.num_rows()).sum::<usize>());
+            if progress != Progress::More {
+                break;
+            }
+        }
+        assert_eq!((left.iter().sum::<usize>(), left.len()), (200_000, 4));
+        assert_eq!(operator.memory_bytes(), 0);
+        assert!(operator.checkpoint().tables.is_empty(), "what was never saved needs no retraction");
+    }
+}

@@ -59,7 +59,7 @@ impl Windows {
         if size_us / shift_us > WINDOWS_PER_ROW_MAX {
             return Err(invalid(format!("a row would belong to more than {WINDOWS_PER_ROW_MAX} windows")));
         }
-        let offset_us = offset_us % size_us.max(shift_us);
+        let offset_us = offset_us % if let WindowKind::Hop { slide_us, .. } = kind { slide_us } else { size_us };
         Ok(Windows { kind, pane_us, offset_us, limit_us: i64::MAX / 2 })
     }
 
@@ -224,5 +224,83 @@ impl Operator for WindowOperator {
 
     fn on_seal(&mut self, _record: &EpochRecord, _out: &mut Output) -> Result<Progress, OperatorError> {
         Ok(Progress::DONE)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::{Expect, expect};
+
+    use super::*;
+    use crate::changelog;
+
+    const S: i64 = 1_000_000;
+
+    fn check(kind: WindowKind, script: &str, expect: Expect) {
+        let spec = WindowSpec { kind, time_column: 1 };
+        changelog::check(move || Box::new(WindowOperator::new(&spec).unwrap()), script, expect);
+    }
+
+    #[test]
+    fn tumble_appends_half_open_windows() {
+        check(
+            WindowKind::Tumble { size_us: 10 * S, offset_us: -3 * S },
+            "v:int ts:ts
+             + 1 6.999999
+             + 2 7
+             - 3 -3.000001
+             + 4 null
+             seal 1",
+            expect![[r#"
+                seal 1:
+                + 1 6.999999 -3 7 6.999
+                + 2 7 7 17 16.999
+                - 3 -3.000001 -13 -3 -3.001
+            "#]],
+        );
+    }
+
+    #[test]
+    fn hop_multiplies_rows_and_leaves_gaps_out() {
+        check(
+            WindowKind::Hop { slide_us: 5 * S, size_us: 10 * S, offset_us: S },
+            "v:int ts:ts
+             + 1 6
+             seal 1",
+            expect![[r#"
+                seal 1:
+                + 1 6 1 11 10.999
+                + 1 6 6 16 15.999
+            "#]],
+        );
+        check(
+            WindowKind::Hop { slide_us: 10 * S, size_us: 4 * S, offset_us: 0 },
+            "v:int ts:ts
+             + 1 3
+             + 2 4
+             + 3 -7
+             seal 1",
+            expect![[r#"
+                seal 1:
+                + 1 3 0 4 3.999
+                + 3 -7 -10 -6 -6.001
+            "#]],
+        );
+    }
+
+    #[test]
+    fn times_without_a_window_are_errors_and_absurd_windows_are_refused() {
+        let far = timestamps(vec![i64::MAX, 0]);
+        let batch = RecordBatch::try_from_iter([("v", far.clone()), ("ts", far)]).unwrap();
+        let spec = WindowSpec { kind: WindowKind::Tumble { size_us: S, offset_us: 0 }, time_column: 1 };
+        let mut out = Output::default();
+        WindowOperator::new(&spec).unwrap().on_batch(0, DeltaBatch::inserts(batch), &mut out).unwrap();
+        assert_eq!((out.rows[0].num_rows(), out.errors[0].state), (1, SqlState::DatetimeFieldOverflow));
+        let refused = [
+            WindowKind::Tumble { size_us: 0, offset_us: 0 },
+            WindowKind::Hop { slide_us: 1, size_us: 20_000, offset_us: 0 },
+            WindowKind::Cumulate { step_us: 3, size_us: 10, offset_us: 0 },
+        ];
+        assert!(refused.into_iter().all(|kind| Windows::new(kind).is_err()));
     }
 }

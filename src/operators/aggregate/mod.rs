@@ -26,7 +26,7 @@ mod row_keys;
 mod slots;
 mod sum;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod value_set;
 
 use arrow::datatypes::SchemaRef;

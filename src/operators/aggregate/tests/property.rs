@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use ::types::{DeltaBatch, EpochRecord, Watermarks};
 use arrow::array::*;
 use arrow::datatypes::{DataType, Float64Type, TimestampMicrosecondType};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use proptest::prelude::*;
-use types::{DeltaBatch, EpochRecord, Watermarks};
 
 use super::{TwoPhase, call, count_star, distinct, filter, spec};
 use crate::spec::*;
@@ -264,7 +264,7 @@ fn kinds() -> impl Strategy<Value = WindowKind> {
 }
 
 fn quantise(steps: Vec<Step<Row>>) -> Vec<Step<Row>> {
-    let quantise = |step| match step {
+    let quantise = |step: Step<Row>| match step {
         Step::Insert(mut row) => {
             row.4 = row.4.map(quantised);
             Step::Insert(row)
