@@ -1,3 +1,6 @@
+<<<<<<< HEAD
+
+=======
 //! Rows leave with the window of their session and again when it changes.
 
 use std::collections::BTreeMap;
@@ -155,3 +158,4 @@ proptest! {
         }
     }
 }
+>>>>>>> opsa
