@@ -169,7 +169,8 @@ mod tests {
 
     #[test]
     fn mistakes_are_refused() {
-        for file in ["wokers = 1", "workers = 0", "listen = 'x'", "checkpoint-interval = '-1 s'", "memory-limit = 'x'"] {
+        for file in ["wokers = 1", "workers = 0", "listen = 'x'", "checkpoint-interval = '-1 s'", "memory-limit = 'x'"]
+        {
             assert!(config(Settings::default(), file).is_err(), "{file}");
         }
     }
