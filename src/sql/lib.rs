@@ -33,6 +33,7 @@ mod session_keys;
 mod set;
 mod show;
 mod statement;
+mod subquery_error;
 mod subscribe;
 mod tokens;
 mod transaction;
