@@ -16,6 +16,8 @@ pub enum ConnectorError {
     UnsupportedFormat { connector: String, format: String, known: String },
     #[error("column \"{column}\" of type {data_type} cannot be read by this source")]
     ColumnType { column: String, data_type: String, expected: String },
+    #[error("column \"{column}\" is not in \"{path}\"")]
+    MissingColumn { column: String, path: String },
     #[error("file \"{path}\" does not exist")]
     FileNotFound { path: String },
     #[error("cannot read \"{path}\"")]
@@ -42,10 +44,18 @@ impl ToSqlState for ConnectorError {
             }
             UnsupportedFormat { .. } => SqlState::FeatureNotSupported,
             ColumnType { .. } => SqlState::DatatypeMismatch,
+            MissingColumn { .. } => SqlState::UndefinedColumn,
             FileNotFound { .. } => SqlState::UndefinedFile,
             Io { .. } => SqlState::IoError,
             HistoryLost { .. } | Corrupt { .. } => SqlState::DataCorrupted,
             Internal { .. } => SqlState::InternalError,
+        }
+    }
+
+    fn detail(&self) -> Option<String> {
+        match self {
+            ConnectorError::Corrupt { reason, .. } => Some(format!("{reason}.")),
+            _ => None,
         }
     }
 
@@ -58,6 +68,7 @@ impl ToSqlState for ConnectorError {
             InvalidOption { expected, .. } => Some(format!("Expected {expected}.")),
             UnsupportedFormat { known, .. } => Some(format!("Known formats: {known}.")),
             ColumnType { expected, .. } => Some(format!("Declare it as {expected}.")),
+            MissingColumn { .. } => Some("Columns are matched by name, first exactly, then ignoring case.".into()),
             FileNotFound { .. } => Some("Paths are resolved on the server.".into()),
             HistoryLost { .. } => Some("Drop and create the source again to read from what is there now.".into()),
             Io { .. } | Corrupt { .. } | Internal { .. } => None,
