@@ -62,7 +62,7 @@ pub(crate) struct Settings {
     /// Address for health and metrics over HTTP, or "off" [default: 127.0.0.1:7480]
     #[arg(long, env = "HIGHWATER_HTTP", value_name = "ADDRESS")]
     pub(crate) http: Option<String>,
-    /// Dataflow worker threads [default: one per core]
+    /// Dataflow worker threads [default: one per core but one]
     #[arg(long, env = "HIGHWATER_WORKERS", value_name = "N")]
     pub(crate) workers: Option<usize>,
     /// Bytes, a percentage of the machine's memory, or a size such as 1GB [default: 75%]

@@ -13,10 +13,7 @@ pub(crate) async fn connect(url: &str) -> anyhow::Result<Client> {
 }
 
 /// Connects; `on_notice` gets each notice as text, from the connection's own task.
-pub(crate) async fn connect_with(
-    url: &str,
-    on_notice: impl Fn(String) + Send + 'static,
-) -> anyhow::Result<Client> {
+pub(crate) async fn connect_with(url: &str, on_notice: impl Fn(String) + Send + 'static) -> anyhow::Result<Client> {
     let (client, mut connection) = tokio_postgres::connect(url, NoTls)
         .await
         .map_err(|error| anyhow::Error::msg(error_text::of_client_error(&error, None)))

@@ -89,8 +89,9 @@ fn resolve(settings: Settings) -> anyhow::Result<ServeConfig> {
         "off" | "none" | "" => None,
         address => Some(parse_address("http", address, insecure)?),
     };
+    // One core is left for connectors, clients and queries.
     let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
-    let workers = settings.workers.unwrap_or(cores);
+    let workers = settings.workers.unwrap_or(cores.saturating_sub(1).max(1));
     if workers == 0 || workers > 256 {
         return Err(usage("--workers must be between 1 and 256"));
     }
@@ -169,7 +170,8 @@ mod tests {
 
     #[test]
     fn mistakes_are_refused() {
-        for file in ["wokers = 1", "workers = 0", "listen = 'x'", "checkpoint-interval = '-1 s'", "memory-limit = 'x'"] {
+        for file in ["wokers = 1", "workers = 0", "listen = 'x'", "checkpoint-interval = '-1 s'", "memory-limit = 'x'"]
+        {
             assert!(config(Settings::default(), file).is_err(), "{file}");
         }
     }

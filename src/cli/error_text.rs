@@ -10,12 +10,7 @@ pub(crate) fn of_db_error(error: &DbError, statement: Option<&str>) -> String {
         _ => None,
     };
     let marked = statement.zip(position).map(|(text, position)| marked_line(text, position)).unwrap_or_default();
-    format!(
-        "{}:  {}{marked}{}",
-        error.severity(),
-        error.message(),
-        additions(error.detail(), error.hint())
-    )
+    format!("{}:  {}{marked}{}", error.severity(), error.message(), additions(error.detail(), error.hint()))
 }
 
 /// Any client error; those of the server with their parts.

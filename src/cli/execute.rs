@@ -46,9 +46,8 @@ pub(crate) async fn execute(client: &Client, text: &str, display: Display) -> Re
     let first_word = text.split_whitespace().next().unwrap_or_default();
     let is_copy = first_word.eq_ignore_ascii_case("COPY");
     let live = first_word.eq_ignore_ascii_case("SUBSCRIBE");
-    let mut work = pin!(async {
-        if is_copy { copy_out(client, text).await } else { query(client, text, display, live).await }
-    });
+    let mut work =
+        pin!(async { if is_copy { copy_out(client, text).await } else { query(client, text, display, live).await } });
     loop {
         tokio::select! {
             result = &mut work => {

@@ -1,7 +1,7 @@
 //! `highwater run FILE`: statement by statement, results to standard output, notices to standard error, the first
 //! error ends it. Without `--url` a server is started for the file.
 
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -57,7 +57,8 @@ pub(crate) async fn run_text(client: &Client, file: &str, text: &str) -> anyhow:
                 return Ok(ExitCode::FAILURE);
             }
             // The reader of our output has enough.
-            Err(ExecuteError::Output(_)) => return Ok(ExitCode::SUCCESS),
+            Err(ExecuteError::Output(error)) if error.kind() == ErrorKind::BrokenPipe => return Ok(ExitCode::SUCCESS),
+            Err(ExecuteError::Output(error)) => return Err(error.into()),
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -27,11 +27,8 @@ impl Running {
         })
         .await
         .map_err(|error| anyhow::Error::msg(crate::error_text::of_sql_error(&error)))?;
-        let front = ServerConfig {
-            listen: config.listen,
-            http: config.http,
-            max_connections: server::MAX_CONNECTIONS_DEFAULT,
-        };
+        let front =
+            ServerConfig { listen: config.listen, http: config.http, max_connections: server::MAX_CONNECTIONS_DEFAULT };
         match Server::start(engine.clone(), front).await {
             Ok(server) => Ok(Running { engine, server }),
             Err(error) => {

@@ -108,7 +108,8 @@ fn quote_end(text: &str, at: usize) -> Option<Option<usize>> {
     let bytes = text.as_bytes();
     match bytes[at] {
         quote @ (b'\'' | b'"') => {
-            let escapes = quote == b'\'' && at > 0 && matches!(bytes[at - 1], b'e' | b'E') && !part_of_word(bytes, at - 1);
+            let escapes =
+                quote == b'\'' && at > 0 && matches!(bytes[at - 1], b'e' | b'E') && !part_of_word(bytes, at - 1);
             let mut n = at + 1;
             while n < bytes.len() {
                 if escapes && bytes[n] == b'\\' {
@@ -155,15 +156,14 @@ mod tests {
 
     #[test]
     fn semicolons_end_statements_only_outside_quotes_and_comments() {
-        check("select 1;\n\nselect ';' ; -- a;b\n/* c; /* d */ ; */ select 2", &[
-            (1, "select 1"),
-            (3, "select ';'"),
-            (4, "select 2"),
-        ]);
-        check("select $$a;b$$, $x$;$x$, $1; select \"a;\"\"b\"", &[
-            (1, "select $$a;b$$, $x$;$x$, $1"),
-            (1, "select \"a;\"\"b\""),
-        ]);
+        check(
+            "select 1;\n\nselect ';' ; -- a;b\n/* c; /* d */ ; */ select 2",
+            &[(1, "select 1"), (3, "select ';'"), (4, "select 2")],
+        );
+        check(
+            "select $$a;b$$, $x$;$x$, $1; select \"a;\"\"b\"",
+            &[(1, "select $$a;b$$, $x$;$x$, $1"), (1, "select \"a;\"\"b\"")],
+        );
         check(r"select e'a\';', 'a\'; select 'it''s;'", &[(1, r"select e'a\';', 'a\'"), (1, "select 'it''s;'")]);
         check("-- only\n;;", &[]);
         check("select a$b; select 'ü;'", &[(1, "select a$b"), (1, "select 'ü;'")]);

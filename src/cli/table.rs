@@ -19,7 +19,8 @@ pub(crate) fn aligned(columns: &[String], rows: &[Row]) -> String {
 
 /// Names centred, and the line below them.
 pub(crate) fn header(columns: &[String], widths: &[usize]) -> String {
-    let names: Vec<String> = columns.iter().zip(widths).map(|(name, width)| format!(" {} ", centred(name, *width))).collect();
+    let names: Vec<String> =
+        columns.iter().zip(widths).map(|(name, width)| format!(" {} ", centred(name, *width))).collect();
     let line: Vec<String> = widths.iter().map(|width| "-".repeat(width + 2)).collect();
     format!("{}\n{}\n", names.join("|").trim_end(), line.join("+"))
 }

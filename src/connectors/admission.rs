@@ -81,8 +81,17 @@ pub struct PartitionLine {
     pub entry: i64,
     pub idle: bool,
     pub ended: bool,
-    /// Wall clock of the last row or of entry; not part of determinism (only Decisions follow from it).
+    /// Wall clock of the last row or of entry; not part of determinism (only Decisions follow from it), and not kept
+    /// across restarts: what was silent while nobody listened is not thereby idle.
+    #[serde(skip, default = "unknown")]
     pub last_active_us: i64,
+}
+
+/// Stands for a `last_active_us` that nobody has noted: silence counts from the next `check_idle`.
+const UNKNOWN_US: i64 = i64::MIN;
+
+fn unknown() -> i64 {
+    UNKNOWN_US
 }
 
 impl Admission {
@@ -164,6 +173,8 @@ impl Admission {
             return vec![];
         }
         let timeout_us = self.options.idle_timeout_us;
+        let unknown = self.partitions.values_mut().filter(|line| line.last_active_us == UNKNOWN_US);
+        unknown.for_each(|line| line.last_active_us = now_us);
         let fallen: Vec<Decision> = self
             .partitions
             .iter()
@@ -177,14 +188,9 @@ impl Admission {
     /// Wall clock at which `check_idle` should be called next, if any partition could fall idle.
     pub fn next_idle_us(&self) -> Option<i64> {
         self.options.time_column?;
-        let active = self.partitions.values().filter(|line| line.active());
+        let active = self.partitions.values().filter(|line| line.active() && line.last_active_us != UNKNOWN_US);
         let next = active.map(|line| line.last_active_us.saturating_add(self.options.idle_timeout_us)).min();
         next.filter(|at| *at < i64::MAX)
-    }
-
-    /// After a restart: what was silent while nobody listened is not thereby idle.
-    pub fn restart_clock(&mut self, now_us: i64) {
-        self.partitions.values_mut().for_each(|line| line.last_active_us = now_us);
     }
 
     /// The source watermark now: minimum over partitions that are neither idle nor ended, never going back;
@@ -265,7 +271,13 @@ impl Admission {
 
 impl PartitionLine {
     fn new() -> Self {
-        PartitionLine { own: WATERMARK_NONE, entry: WATERMARK_NONE, idle: false, ended: false, last_active_us: 0 }
+        PartitionLine {
+            own: WATERMARK_NONE,
+            entry: WATERMARK_NONE,
+            idle: false,
+            ended: false,
+            last_active_us: UNKNOWN_US,
+        }
     }
 
     /// Holds the watermark back.

@@ -4,6 +4,8 @@ use types::{SqlState, ToSqlState};
 
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectorError {
+    #[error("option \"connector\" is required")]
+    MissingConnector { known: String },
     #[error("unknown connector \"{name}\"")]
     UnknownConnector { name: String, known: String },
     #[error("unknown option \"{name}\" of connector \"{connector}\"")]
@@ -39,9 +41,11 @@ impl ToSqlState for ConnectorError {
     fn sql_state(&self) -> SqlState {
         use ConnectorError::*;
         match self {
-            UnknownConnector { .. } | UnknownOption { .. } | MissingOption { .. } | InvalidOption { .. } => {
-                SqlState::InvalidParameterValue
-            }
+            MissingConnector { .. }
+            | UnknownConnector { .. }
+            | UnknownOption { .. }
+            | MissingOption { .. }
+            | InvalidOption { .. } => SqlState::InvalidParameterValue,
             UnsupportedFormat { .. } => SqlState::FeatureNotSupported,
             ColumnType { .. } => SqlState::DatatypeMismatch,
             MissingColumn { .. } => SqlState::UndefinedColumn,
@@ -62,7 +66,7 @@ impl ToSqlState for ConnectorError {
     fn hint(&self) -> Option<String> {
         use ConnectorError::*;
         match self {
-            UnknownConnector { known, .. } => Some(format!("Known connectors: {known}.")),
+            MissingConnector { known } | UnknownConnector { known, .. } => Some(format!("Known connectors: {known}.")),
             UnknownOption { known, .. } => Some(format!("Known options: {known}.")),
             MissingOption { name, .. } => Some(format!("Add {name} = '…' to the WITH clause.")),
             InvalidOption { expected, .. } => Some(format!("Expected {expected}.")),

@@ -50,6 +50,9 @@ impl Pace {
     }
 }
 
+/// Longer waits are cut, so that instants can't overflow.
+const WAIT_MAX: Duration = Duration::from_secs(3_600);
+
 pub(crate) fn wall_clock_us() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
@@ -169,7 +172,7 @@ impl Split {
 
 impl<G: RowGenerator> SourceReader for GeneratorReader<G> {
     fn next(&mut self, wait: Duration) -> Result<ReadEvent, ConnectorError> {
-        let deadline = Instant::now() + wait;
+        let deadline = Instant::now() + wait.min(WAIT_MAX);
         loop {
             if let Some(split) = self.splits.iter_mut().find(|s| s.ends && s.stopped() && !s.state.ended) {
                 split.state.ended = true;

@@ -49,8 +49,8 @@ pub fn configure(
     columns: &[ColumnSpec],
 ) -> Result<ConfiguredSource, ConnectorError> {
     let find = |name: &str| options.iter().rev().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, v)| v.as_str());
-    let connector = find("connector")
-        .ok_or_else(|| ConnectorError::MissingOption { connector: "any".into(), name: "connector".into() })?;
+    let connector =
+        find("connector").ok_or_else(|| ConnectorError::MissingConnector { known: CONNECTORS.to_string() })?;
     let mut bag = OptionBag::new(connector, options);
     bag.take("connector");
     let source_options = SourceOptions::take(&mut bag)?;

@@ -34,6 +34,7 @@ mod session_keys;
 mod set;
 mod show;
 mod statement;
+mod subquery_error;
 mod subscribe;
 mod tokens;
 mod transaction;

@@ -4,7 +4,7 @@
 //! it is normalised (`query.rs`).
 
 use sqlparser::ast;
-use sqlparser::parser::Parser;
+use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer};
 use types::limits::SQL_BYTES_MAX;
 use types::{SqlError, SqlState};
@@ -15,7 +15,8 @@ use crate::position::Lines;
 use crate::statement::{ParsedStatement, Statement};
 use crate::tokens::{self, Parsed, unexpected};
 use crate::{
-    copy, create, cursor, dml, drop, explain, nesting, prepared, query, refused, set, show, subscribe, transaction,
+    copy, create, cursor, dml, drop, explain, nesting, prepared, query, refused, set, show, subquery_error, subscribe,
+    transaction,
 };
 
 /// How deep parentheses, subqueries and calls may nest; each level costs the parser some kilobytes of stack.
@@ -29,7 +30,14 @@ static DIALECT: HighwaterDialect = HighwaterDialect {};
 /// statements we know but don't have; others as the clause at fault says.
 pub fn parse(sql: &str) -> Result<Vec<ParsedStatement>, SqlParseError> {
     let (lines, tokens) = tokenise(sql)?;
-    let work = || parse_all(&mut parser_over(tokens.clone()), sql, &lines);
+    let work = || {
+        parse_all(&mut parser_over(tokens.clone()), sql, &lines).map_err(|failure| match failure {
+            Failure::Parser(error @ ParserError::ParserError(_)) => {
+                Failure::Parser(subquery_error::sharpen(error, &tokens, NESTING_DEPTH_MAX))
+            }
+            other => other,
+        })
+    };
     on_suitable_stack(&tokens, work).map_err(|failure| lines.resolve(failure, &tokens))
 }
 

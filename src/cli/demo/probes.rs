@@ -69,10 +69,13 @@ impl Probes {
             view.read(client).await?;
         }
         let channels = client.query(&self.channels_query, &[]).await?;
-        self.channels =
-            channels.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?))).collect::<Result<_, Error>>()?;
+        self.channels = channels
+            .iter()
+            .map(|row| Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?)))
+            .collect::<Result<_, Error>>()?;
         let sellers = client.query(&self.sellers_query, &[]).await?;
-        self.sellers = sellers.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect::<Result<_, Error>>()?;
+        self.sellers =
+            sellers.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect::<Result<_, Error>>()?;
         Ok(())
     }
 

@@ -6,15 +6,87 @@ use reedline::{Completer, CompletionResult, Span, Suggestion};
 use tokio_postgres::{Client, SimpleQueryMessage};
 
 const KEYWORDS: &[&str] = &[
-    "AND", "APPEND ONLY", "AS", "BEGIN", "BETWEEN", "CASE", "CAST", "CLOSE", "COALESCE", "COMMIT", "COPY", "COUNT(*)",
-    "CREATE MATERIALIZED VIEW", "CREATE SOURCE", "CREATE TABLE", "CREATE VIEW", "CUMULATE", "DECLARE", "DELETE FROM",
-    "DESCRIBE", "DISTINCT", "DROP", "ELSE", "EMIT ON WINDOW CLOSE", "ENCODE", "END", "EXISTS", "EXPLAIN", "FETCH",
-    "FILTER", "FLUSH", "FORMAT PLAIN ENCODE", "FROM", "GROUP BY", "HAVING", "HOP", "INNER JOIN", "INSERT INTO",
-    "INTERVAL", "IS NOT NULL", "IS NULL", "JOIN", "LEFT JOIN", "LIMIT", "NOT", "NULL", "ON CONFLICT DO NOTHING",
-    "ORDER BY", "OVER", "PARTITION BY", "PRIMARY KEY", "PROGRESS", "RETURNING", "ROLLBACK", "ROW_NUMBER()", "SELECT",
-    "SESSION", "SET", "SHOW CREATE", "SHOW JOBS", "SHOW MATERIALIZED VIEWS", "SHOW SOURCES", "SHOW TABLES",
-    "SHOW VIEWS", "SHOW WATERMARKS", "SNAPSHOT", "SUBSCRIBE", "TABLE", "THEN", "TIMESTAMP", "TUMBLE", "UNION ALL",
-    "UPDATE", "VALUES", "WAIT", "WATERMARK FOR", "WHEN", "WHERE", "WITH", "window_end", "window_start",
+    "AND",
+    "APPEND ONLY",
+    "AS",
+    "BEGIN",
+    "BETWEEN",
+    "CASE",
+    "CAST",
+    "CLOSE",
+    "COALESCE",
+    "COMMIT",
+    "COPY",
+    "COUNT(*)",
+    "CREATE MATERIALIZED VIEW",
+    "CREATE SOURCE",
+    "CREATE TABLE",
+    "CREATE VIEW",
+    "CUMULATE",
+    "DECLARE",
+    "DELETE FROM",
+    "DESCRIBE",
+    "DISTINCT",
+    "DROP",
+    "ELSE",
+    "EMIT ON WINDOW CLOSE",
+    "ENCODE",
+    "END",
+    "EXISTS",
+    "EXPLAIN",
+    "FETCH",
+    "FILTER",
+    "FLUSH",
+    "FORMAT PLAIN ENCODE",
+    "FROM",
+    "GROUP BY",
+    "HAVING",
+    "HOP",
+    "INNER JOIN",
+    "INSERT INTO",
+    "INTERVAL",
+    "IS NOT NULL",
+    "IS NULL",
+    "JOIN",
+    "LEFT JOIN",
+    "LIMIT",
+    "NOT",
+    "NULL",
+    "ON CONFLICT DO NOTHING",
+    "ORDER BY",
+    "OVER",
+    "PARTITION BY",
+    "PRIMARY KEY",
+    "PROGRESS",
+    "RETURNING",
+    "ROLLBACK",
+    "ROW_NUMBER()",
+    "SELECT",
+    "SESSION",
+    "SET",
+    "SHOW CREATE",
+    "SHOW JOBS",
+    "SHOW MATERIALIZED VIEWS",
+    "SHOW SOURCES",
+    "SHOW TABLES",
+    "SHOW VIEWS",
+    "SHOW WATERMARKS",
+    "SNAPSHOT",
+    "SUBSCRIBE",
+    "TABLE",
+    "THEN",
+    "TIMESTAMP",
+    "TUMBLE",
+    "UNION ALL",
+    "UPDATE",
+    "VALUES",
+    "WAIT",
+    "WATERMARK FOR",
+    "WHEN",
+    "WHERE",
+    "WITH",
+    "window_end",
+    "window_start",
 ];
 
 const NAME_QUERIES: &[&str] = &[
@@ -46,7 +118,8 @@ impl Names {
 
 /// A name as it must be written.
 fn quoted(name: &str) -> String {
-    let plain = name.chars().enumerate().all(|(n, c)| c == '_' || c.is_ascii_lowercase() || n > 0 && c.is_ascii_digit());
+    let plain =
+        name.chars().enumerate().all(|(n, c)| c == '_' || c.is_ascii_lowercase() || n > 0 && c.is_ascii_digit());
     if plain { name.to_owned() } else { format!("\"{}\"", name.replace('"', "\"\"")) }
 }
 
@@ -71,9 +144,9 @@ impl Completer for SqlCompleter {
 /// Where the word before the cursor begins, and what it may become. Names come first.
 fn candidates(line: &str, pos: usize, names: &[String]) -> (usize, Vec<String>) {
     let before = &line[..pos];
-    let start = before.rfind(|c: char| !(c.is_alphanumeric() || "_\"".contains(c))).map_or(0, |n| {
-        n + before[n..].chars().next().map_or(1, char::len_utf8)
-    });
+    let start = before
+        .rfind(|c: char| !(c.is_alphanumeric() || "_\"".contains(c)))
+        .map_or(0, |n| n + before[n..].chars().next().map_or(1, char::len_utf8));
     let word = &before[start..];
     if word.is_empty() {
         return (start, vec![]);
@@ -81,9 +154,10 @@ fn candidates(line: &str, pos: usize, names: &[String]) -> (usize, Vec<String>) 
     let lower = word.trim_start_matches('"').to_lowercase();
     let matches = |candidate: &str| candidate.trim_start_matches('"').to_lowercase().starts_with(&lower);
     let lower_case = !word.chars().any(char::is_uppercase);
-    let keywords = KEYWORDS.iter().filter(|keyword| matches(keyword)).map(|keyword| {
-        if lower_case { keyword.to_lowercase() } else { (*keyword).to_owned() }
-    });
+    let keywords = KEYWORDS
+        .iter()
+        .filter(|keyword| matches(keyword))
+        .map(|keyword| if lower_case { keyword.to_lowercase() } else { (*keyword).to_owned() });
     (start, names.iter().filter(|name| matches(name)).cloned().chain(keywords).collect())
 }
 

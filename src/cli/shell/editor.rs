@@ -35,10 +35,7 @@ impl Editor {
         keys.add_binding(
             KeyModifiers::NONE,
             KeyCode::Tab,
-            ReedlineEvent::UntilFound(vec![
-                ReedlineEvent::Menu(COMPLETION_MENU.to_owned()),
-                ReedlineEvent::MenuNext,
-            ]),
+            ReedlineEvent::UntilFound(vec![ReedlineEvent::Menu(COMPLETION_MENU.to_owned()), ReedlineEvent::MenuNext]),
         );
         let mut reedline = Reedline::create()
             .with_ansi_colors(colours_on(&std::io::stdout()))
@@ -47,7 +44,9 @@ impl Editor {
             .with_menu(ReedlineMenu::EngineCompleter(menu))
             .with_edit_mode(Box::new(Emacs::new(keys)));
         // Without a home directory, or one that cannot be written, history lives as long as the shell.
-        if let Some(history) = history_file().and_then(|file| FileBackedHistory::with_file(HISTORY_LINES_MAX, file).ok()) {
+        if let Some(history) =
+            history_file().and_then(|file| FileBackedHistory::with_file(HISTORY_LINES_MAX, file).ok())
+        {
             reedline = reedline.with_history(Box::new(history));
         }
         Editor { reedline }

@@ -5,6 +5,7 @@
 //! once another one is there: a followed source never ends, so at least one partition stays.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
@@ -16,6 +17,8 @@ use super::{FileConfig, PartitionReader, Step, rows_max};
 use crate::{ConnectorError, OpenRequest, PartitionState, ReadEvent, SourceReader};
 
 const LOOK_AROUND: Duration = Duration::from_secs(1);
+/// Longer waits are cut, so that instants can't overflow.
+const WAIT_MAX: Duration = Duration::from_secs(3_600);
 
 pub(super) struct FollowReader {
     config: FileConfig,
@@ -42,26 +45,60 @@ struct Followed {
     finished: bool,
     /// Finished because its name is gone.
     deleted: bool,
+    /// What a finished file was.
+    identity: Option<(u64, u64, u64)>,
     /// Finished, and reported.
     ended: bool,
 }
 
 impl Followed {
     /// Its name is listed. What stands under the name of a deleted file that was read is not its continuation.
-    fn came_back(&mut self) -> Result<(), ConnectorError> {
+    /// Gives whether it must be announced again.
+    fn came_back(&mut self) -> Result<bool, ConnectorError> {
         if !self.deleted {
-            return Ok(());
+            return Ok(false);
         }
         if self.position > 0 {
-            return Err(ConnectorError::HistoryLost { partition: self.name.clone(), position: self.position });
+            return Err(self.lost());
         }
-        (self.finished, self.deleted) = (false, false);
+        (self.finished, self.deleted, self.identity) = (false, false, None);
+        Ok(std::mem::take(&mut self.ended))
+    }
+
+    /// It was read to its end and may have changed since: then it isn't what was read.
+    fn check_finished(&mut self) -> Result<(), ConnectorError> {
+        if self.deleted {
+            return Ok(());
+        }
+        match identity(&self.name) {
+            None => self.deleted = true,
+            same if same == self.identity => {}
+            _ => return Err(self.lost()),
+        }
         Ok(())
     }
+
+    fn finish(&mut self) {
+        self.finished = true;
+        self.reader = None;
+        self.identity = identity(&self.name);
+        self.deleted = self.identity.is_none();
+    }
+
+    fn lost(&self) -> ConnectorError {
+        ConnectorError::HistoryLost { partition: self.name.clone(), position: self.position }
+    }
+}
+
+/// Device, inode and length; `None` if there is no such file.
+fn identity(path: &str) -> Option<(u64, u64, u64)> {
+    std::fs::metadata(path).ok().map(|m| (m.dev(), m.ino(), m.len()))
 }
 
 impl FollowReader {
     pub fn open(config: FileConfig, request: OpenRequest) -> Result<Self, ConnectorError> {
+        // Says what is missing better than the watcher would.
+        config.listing.list()?;
         let (base, recursive) = config.listing.watched();
         let (sender, events) = channel();
         let failed = |error: notify::Error| ConnectorError::Io {
@@ -98,7 +135,10 @@ impl FollowReader {
         for name in self.config.listing.list()? {
             let path = std::path::absolute(&name).unwrap_or_else(|_| PathBuf::from(&name));
             if let Some(index) = self.by_path.get(&path) {
-                self.partitions[*index].came_back()?;
+                let partition = &mut self.partitions[*index];
+                if partition.came_back()? {
+                    self.waiting_events.push_back(ReadEvent::PartitionAdded(partition.name.clone()));
+                }
                 continue;
             }
             let index = self.partitions.len();
@@ -112,6 +152,7 @@ impl FollowReader {
                 ready: true,
                 finished: false,
                 deleted: false,
+                identity: None,
                 ended: false,
             });
         }
@@ -134,29 +175,34 @@ impl FollowReader {
     fn look_around(&mut self) -> Result<(), ConnectorError> {
         self.looked_around = Instant::now();
         self.list_new()?;
-        (0..self.partitions.len()).for_each(|index| self.make_ready(index));
-        Ok(())
+        (0..self.partitions.len()).try_for_each(|index| self.make_ready(index))
     }
 
-    fn make_ready(&mut self, index: usize) {
+    fn make_ready(&mut self, index: usize) -> Result<(), ConnectorError> {
         let partition = &mut self.partitions[index];
-        if !partition.ready && !partition.finished {
+        if partition.finished {
+            return partition.check_finished();
+        }
+        if !partition.ready {
             partition.ready = true;
             self.ready.push_back(index);
         }
+        Ok(())
     }
 
     /// Reads ready partitions in turn until one has a chunk.
     fn read_ready(&mut self) -> Result<Option<ReadEvent>, ConnectorError> {
         while let Some(index) = self.ready.pop_front() {
             let partition = &mut self.partitions[index];
+            // Also when reading fails: the next look around fails again, it never goes quiet.
+            partition.ready = false;
             if partition.reader.is_none() {
                 let (name, position) = (&partition.name, partition.position);
                 match self.config.partition(name, position, None, &self.projection) {
                     Ok(reader) => partition.reader = Some(reader),
                     // Gone again before it was read.
                     Err(ConnectorError::FileNotFound { .. }) => {
-                        (partition.ready, partition.finished, partition.deleted) = (false, true, true);
+                        partition.finish();
                         continue;
                     }
                     Err(error) => return Err(error),
@@ -165,16 +211,12 @@ impl FollowReader {
             match partition.reader.as_mut().expect("opened above").read(self.rows_max)? {
                 Step::Chunk(chunk) => {
                     partition.position = chunk.to;
+                    partition.ready = true;
                     self.ready.push_back(index);
                     return Ok(Some(ReadEvent::Chunk(chunk)));
                 }
-                Step::Pending => partition.ready = false,
-                Step::End => {
-                    partition.ready = false;
-                    partition.finished = true;
-                    partition.deleted = !Path::new(&partition.name).exists();
-                    partition.reader = None;
-                }
+                Step::Pending => {}
+                Step::End => partition.finish(),
             }
         }
         Ok(None)
@@ -188,6 +230,14 @@ impl FollowReader {
         let partition = self.partitions.iter_mut().find(|p| p.finished && !p.ended)?;
         partition.ended = true;
         Some(ReadEvent::PartitionEnded(partition.name.clone()))
+    }
+
+    /// Also while there is plenty to read: new files must be noticed, and the queue must not grow.
+    fn take_events(&mut self) -> Result<(), ConnectorError> {
+        while let Ok(event) = self.events.try_recv() {
+            self.on_event(event)?;
+        }
+        Ok(())
     }
 
     fn on_event(&mut self, event: notify::Result<notify::Event>) -> Result<(), ConnectorError> {
@@ -207,7 +257,7 @@ impl FollowReader {
         }
         for path in &event.paths {
             if let Some(index) = self.index_of(path) {
-                self.make_ready(index);
+                self.make_ready(index)?;
             }
         }
         Ok(())
@@ -220,8 +270,9 @@ impl FollowReader {
 
 impl SourceReader for FollowReader {
     fn next(&mut self, wait: Duration) -> Result<ReadEvent, ConnectorError> {
-        let deadline = Instant::now() + wait;
+        let deadline = Instant::now() + wait.min(WAIT_MAX);
         loop {
+            self.take_events()?;
             if let Some(event) = self.waiting_events.pop_front() {
                 return Ok(event);
             }
@@ -238,12 +289,7 @@ impl SourceReader for FollowReader {
                 continue;
             }
             match self.events.recv_timeout(deadline.min(next_look).saturating_duration_since(now)) {
-                Ok(event) => {
-                    self.on_event(event)?;
-                    while let Ok(event) = self.events.try_recv() {
-                        self.on_event(event)?;
-                    }
-                }
+                Ok(event) => self.on_event(event)?,
                 Err(RecvTimeoutError::Timeout) if Instant::now() >= deadline => return Ok(ReadEvent::Idle),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => {

@@ -300,4 +300,14 @@ fn followed_parquet_files_end_when_the_next_one_comes() {
         seen.sort();
     }
     assert_eq!(seen, ["added b.part", "ended a.parquet", "rows 2"]);
+    // A finished file that changes isn't what was read.
+    write_parquet(&directory.path().join("a.parquet"), 4, 10);
+    let error = loop {
+        match reader.next(WAIT) {
+            Ok(ReadEvent::Idle) => panic!("the change was not noticed"),
+            Ok(_) => {}
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(error, ConnectorError::HistoryLost { position: 3, .. }), "{error}");
 }

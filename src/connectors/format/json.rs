@@ -9,15 +9,15 @@ use std::collections::HashMap;
 
 use arrow::datatypes::{DataType, SchemaRef};
 
+use super::json_syntax::{number, skip_space, skip_value, string, unescape, word};
 use super::rows::RowBuilder;
-use super::scan::{find_either, find_string_end, utf8_prefix};
+use super::scan::{find_either, utf8_prefix};
 use super::{TextDecoder, match_name};
 use crate::ConnectorError;
 use crate::options::OptionBag;
 
-const DEPTH_MAX: usize = 128;
-/// Keys whose order is remembered from line to line.
-const ORDER_MAX: usize = 256;
+/// Keys that are remembered from line to line.
+const KEYS_MAX: usize = 1_024;
 
 /// How values are written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,9 +52,11 @@ pub(crate) struct JsonDecoder {
     /// Output column of each declared column.
     outputs: Vec<Option<usize>>,
     is_timestamp: Vec<bool>,
-    keys: HashMap<Vec<u8>, Target>,
+    /// Keys that have occurred, and where to find each.
+    keys: Vec<(Vec<u8>, Target)>,
+    key_index: HashMap<Vec<u8>, usize>,
     /// The keys of the last line in order: the next line most likely has the same.
-    order: Vec<(Vec<u8>, Target)>,
+    order: Vec<usize>,
     scratch: Vec<u8>,
 }
 
@@ -70,32 +72,40 @@ impl JsonDecoder {
         projection.iter().enumerate().for_each(|(output, column)| outputs[*column] = Some(output));
         let is_timestamp = projection.iter().map(|c| matches!(schema.field(*c).data_type(), DataType::Timestamp(..)));
         let is_timestamp = is_timestamp.collect();
-        JsonDecoder { format, schema, outputs, is_timestamp, keys: HashMap::new(), order: vec![], scratch: vec![] }
+        JsonDecoder {
+            format,
+            schema,
+            outputs,
+            is_timestamp,
+            keys: vec![],
+            key_index: HashMap::new(),
+            order: vec![],
+            scratch: vec![],
+        }
     }
 
     fn target(&mut self, index: usize, key: &[u8]) -> Target {
-        if let Some((expected, target)) = self.order.get(index)
-            && expected == key
+        if let Some(expected) = self.order.get(index)
+            && self.keys[*expected].0 == key
         {
-            return *target;
+            return self.keys[*expected].1;
         }
-        let target = match self.keys.get(key) {
-            Some(target) => *target,
+        let found = match self.key_index.get(key) {
+            Some(found) => *found,
+            // Keys come from outside: what is remembered of them is bounded.
+            None if self.keys.len() >= KEYS_MAX => return self.look_up(key),
             None => {
-                let target = self.look_up(key);
-                // Keys come from outside: what is remembered of them is bounded.
-                if self.keys.len() < 4 * ORDER_MAX {
-                    self.keys.insert(key.to_vec(), target);
-                }
-                target
+                self.keys.push((key.to_vec(), self.look_up(key)));
+                self.key_index.insert(key.to_vec(), self.keys.len() - 1);
+                self.keys.len() - 1
             }
         };
         if index < self.order.len() {
-            self.order[index] = (key.to_vec(), target);
-        } else if index == self.order.len() && index < ORDER_MAX {
-            self.order.push((key.to_vec(), target));
+            self.order[index] = found;
+        } else if index == self.order.len() && index < KEYS_MAX {
+            self.order.push(found);
         }
-        target
+        self.keys[found].1
     }
 
     fn look_up(&self, key: &[u8]) -> Target {
@@ -258,159 +268,5 @@ impl TextDecoder for JsonDecoder {
             at = (end + 1).min(input.len());
         }
         at
-    }
-}
-
-/// Spaces within a line.
-#[inline]
-fn skip_space(input: &[u8], mut pos: usize) -> usize {
-    while matches!(input.get(pos), Some(b' ' | b'\t' | b'\r')) {
-        pos += 1;
-    }
-    pos
-}
-
-struct Text {
-    from: usize,
-    /// Position of the closing quote.
-    to: usize,
-    escaped: bool,
-}
-
-#[inline]
-fn string(input: &[u8], pos: usize) -> Result<Text, String> {
-    if input.get(pos) != Some(&b'"') {
-        return Err("expected a string".into());
-    }
-    let (mut to, mut escaped) = (pos + 1, false);
-    loop {
-        to = find_string_end(input, to);
-        match input.get(to) {
-            Some(b'"') => return Ok(Text { from: pos + 1, to, escaped }),
-            Some(b'\\') if to + 1 < input.len() => {
-                escaped = true;
-                to += 2;
-            }
-            _ => return Err("unterminated string".into()),
-        }
-    }
-}
-
-/// Appends the text that `raw` stands for.
-fn unescape(raw: &[u8], out: &mut Vec<u8>) -> Result<(), String> {
-    let wrong = || "invalid escape in a string".to_string();
-    let mut pos = 0;
-    while pos < raw.len() {
-        let next = find_either(raw, pos, b'\\', b'\\');
-        out.extend_from_slice(&raw[pos..next]);
-        pos = next;
-        if pos == raw.len() {
-            break;
-        }
-        let plain = match raw.get(pos + 1).ok_or_else(wrong)? {
-            quoted @ (b'"' | b'\\' | b'/') => *quoted,
-            b'b' => 8,
-            b'f' => 12,
-            b'n' => b'\n',
-            b'r' => b'\r',
-            b't' => b'\t',
-            b'u' => {
-                let (character, length) = unicode_escape(&raw[pos..]).ok_or_else(wrong)?;
-                out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
-                pos += length;
-                continue;
-            }
-            _ => return Err(wrong()),
-        };
-        out.push(plain);
-        pos += 2;
-    }
-    Ok(())
-}
-
-/// `\uXXXX`, or two of them for a character beyond the basic plane. Postgres' text can't hold U+0000.
-fn unicode_escape(raw: &[u8]) -> Option<(char, usize)> {
-    let unit = |at: usize| {
-        let hex = raw.get(at..at + 6)?.strip_prefix(b"\\u")?;
-        hex.iter().try_fold(0, |value, digit| Some(value * 16 + (*digit as char).to_digit(16)?))
-    };
-    match unit(0)? {
-        0 => None,
-        high @ 0xD800..=0xDBFF => {
-            let low = unit(6).filter(|low| (0xDC00..=0xDFFF).contains(low))?;
-            Some((char::from_u32(0x1_0000 + ((high - 0xD800) << 10) + (low - 0xDC00))?, 12))
-        }
-        single => Some((char::from_u32(single)?, 6)),
-    }
-}
-
-/// The end of the number at `pos`, by the grammar of JSON.
-#[inline]
-fn number(input: &[u8], pos: usize) -> Result<usize, String> {
-    let digits = |mut at: usize| {
-        let from = at;
-        while input.get(at).is_some_and(u8::is_ascii_digit) {
-            at += 1;
-        }
-        (at > from).then_some(at)
-    };
-    let wrong = || "invalid number".to_string();
-    let whole = pos + usize::from(input[pos] == b'-');
-    let mut end = digits(whole).ok_or_else(wrong)?;
-    if input[whole] == b'0' && end > whole + 1 {
-        return Err(wrong());
-    }
-    if input.get(end) == Some(&b'.') {
-        end = digits(end + 1).ok_or_else(wrong)?;
-    }
-    if matches!(input.get(end), Some(b'e' | b'E')) {
-        let sign = usize::from(matches!(input.get(end + 1), Some(b'+' | b'-')));
-        end = digits(end + 1 + sign).ok_or_else(wrong)?;
-    }
-    Ok(end)
-}
-
-fn word(input: &[u8], pos: usize, word: &[u8]) -> Result<usize, String> {
-    if input[pos..].starts_with(word) { Ok(pos + word.len()) } else { Err("expected a JSON value".into()) }
-}
-
-/// Checks the value at `pos` and gives the position after it.
-fn skip_value(input: &[u8], pos: usize, depth: usize) -> Result<usize, String> {
-    match input.get(pos) {
-        Some(b'"') => {
-            let text = string(input, pos)?;
-            if text.escaped {
-                unescape(&input[text.from..text.to], &mut vec![])?;
-            }
-            Ok(text.to + 1)
-        }
-        Some(b'-' | b'0'..=b'9') => number(input, pos),
-        Some(b'n') => word(input, pos, b"null"),
-        Some(b't') => word(input, pos, b"true"),
-        Some(b'f') => word(input, pos, b"false"),
-        Some(open @ (b'{' | b'[')) if depth < DEPTH_MAX => {
-            let (is_object, close) = if *open == b'{' { (true, b'}') } else { (false, b']') };
-            let mut pos = skip_space(input, pos + 1);
-            if input.get(pos) == Some(&close) {
-                return Ok(pos + 1);
-            }
-            loop {
-                if is_object {
-                    pos = skip_space(input, string(input, pos)?.to + 1);
-                    if input.get(pos) != Some(&b':') {
-                        return Err("expected \":\"".into());
-                    }
-                    pos = skip_space(input, pos + 1);
-                }
-                pos = skip_space(input, skip_value(input, pos, depth + 1)?);
-                match input.get(pos) {
-                    Some(b',') => pos = skip_space(input, pos + 1),
-                    Some(byte) if *byte == close => return Ok(pos + 1),
-                    _ => return Err("unterminated object or array".into()),
-                }
-            }
-        }
-        Some(b'{' | b'[') => Err(format!("nested more than {DEPTH_MAX} deep")),
-        _ => Err("expected a JSON value".into()),
     }
 }

@@ -6,6 +6,7 @@
 
 pub(crate) mod csv;
 pub(crate) mod json;
+mod json_syntax;
 pub(crate) mod parquet;
 pub(crate) mod rows;
 pub(crate) mod scan;

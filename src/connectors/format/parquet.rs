@@ -14,6 +14,10 @@ use super::match_name;
 use super::rows::type_name;
 use crate::ConnectorError;
 
+/// Batches of wide rows are cut to about this, but not below so many rows.
+const BATCH_BYTES: u64 = 8 * 1024 * 1024;
+const BATCH_ROWS_MIN: u64 = 1_024;
+
 /// An open file whose footer was read.
 pub(crate) struct ParquetFile {
     path: String,
@@ -90,6 +94,10 @@ impl ParquetFile {
         let compressed: i64 =
             groups.iter().flat_map(|group| leaves.iter().map(|leaf| group.column(*leaf).compressed_size())).sum();
         let bytes_per_row = (compressed.max(0) as u64).div_ceil(self.row_count().max(1));
+        let size: i64 =
+            groups.iter().flat_map(|group| leaves.iter().map(|leaf| group.column(*leaf).uncompressed_size())).sum();
+        let row_size = (size.max(0) as u64 / self.row_count().max(1)).max(1);
+        let batch_rows = batch_rows.min((BATCH_BYTES / row_size).max(BATCH_ROWS_MIN) as usize);
         let group_count = groups.len();
         let reader = if from < to {
             let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(self.file, self.metadata)

@@ -9,8 +9,8 @@ use arrow::array::{
     Float64Array, Int16Array, Int32Array, Int64Array, NullBufferBuilder, RecordBatch, RecordBatchOptions, StringArray,
     Time64MicrosecondArray, TimestampMicrosecondArray,
 };
-use arrow::buffer::{Buffer, OffsetBuffer};
-use arrow::datatypes::{DataType, SchemaRef, TimeUnit};
+use arrow::buffer::{Buffer, OffsetBuffer, ScalarBuffer};
+use arrow::datatypes::{ArrowNativeType, DataType, SchemaRef, TimeUnit};
 use types::limits::SOURCE_ERROR_BYTES_MAX;
 
 use super::text;
@@ -187,7 +187,9 @@ impl Bytes {
     }
 
     fn take(&mut self) -> (OffsetBuffer<i32>, Buffer) {
-        let taken = std::mem::replace(self, Bytes::new());
+        let mut room = Bytes { ends: Vec::with_capacity(self.ends.len()), data: Vec::with_capacity(self.data.len()) };
+        room.ends.push(0);
+        let taken = std::mem::replace(self, room);
         (OffsetBuffer::new(taken.ends.into()), Buffer::from_vec(taken.data))
     }
 }
@@ -320,8 +322,10 @@ impl ColumnBuilder {
     }
 }
 
-fn take<T: arrow::datatypes::ArrowNativeType>(values: &mut Vec<T>) -> arrow::buffer::ScalarBuffer<T> {
-    std::mem::take(values).into()
+/// The values; room is kept for as many again.
+fn take<T: ArrowNativeType>(values: &mut Vec<T>) -> ScalarBuffer<T> {
+    let room = Vec::with_capacity(values.len());
+    std::mem::replace(values, room).into()
 }
 
 /// Also `7.0` and `7e2`, as JSON writers have it, but never a fraction.

@@ -162,6 +162,37 @@ fn json_values_of_every_kind() {
 }
 
 #[test]
+fn a_byte_order_mark_is_no_part_of_the_first_record() {
+    check(b"\xef\xbb\xbf{\"id\":1}\n{\"id\":2}", &[JSON], &[("id", Int64)], expect!["1\n2"]);
+    check(b"\xef\xbb\xbf1\n2\n", &[CSV], &[("id", Int64)], expect!["1\n2"]);
+}
+
+#[test]
+fn json_keys_may_come_in_any_order_and_number() {
+    let line = |n: usize| {
+        let keys = (0..1_500).map(|k| format!("\"other{}\":{k}", (k + n) % 2_000)).collect::<Vec<_>>().join(",");
+        if n % 2 == 0 {
+            format!("{{\"id\":{n},{keys},\"t\":\"a\"}}\n")
+        } else {
+            format!("{{{keys},\"t\":\"b\",\"id\":{n}}}\n")
+        }
+    };
+    let lines: String = (0..6).map(line).collect();
+    check(
+        lines.as_bytes(),
+        &[JSON],
+        &[("id", Int64), ("t", Utf8)],
+        expect![[r#"
+            0|a
+            1|b
+            2|a
+            3|b
+            4|a
+            5|b"#]],
+    );
+}
+
+#[test]
 fn json_malformed_lines_stand_alone() {
     let lines: &[&[u8]] = &[
         br#"{"id":1}"#,

@@ -63,7 +63,7 @@ fn refusals_name_what_is_wrong_and_what_is_known() {
         assert_eq!((error.state.code(), error.message.as_str()), (state, message));
         assert!(error.hint.as_deref().unwrap_or_default().contains(hint), "{:?}", error.hint);
     };
-    check(&[], "22023", "option \"connector\" is required by connector \"any\"", "connector = '…'");
+    check(&[], "22023", "option \"connector\" is required", "nexmark");
     check(&[("connector", "carrier pigeon")], "22023", "unknown connector \"carrier pigeon\"", "nexmark");
     let file = ("connector", "file");
     check(&[file, ("format", "csv")], "22023", "option \"path\" is required by connector \"file\"", "path");

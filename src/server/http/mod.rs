@@ -19,7 +19,8 @@ use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
-use crate::backend::{Backend, MetricKind, MetricSample};
+use crate::backend::{Backend, };
+use engine::{MetricKind, MetricSample};
 use crate::interrupt::stopped;
 use crate::limits::HTTP_BODY_BYTES_MAX;
 use crate::listener::Shared;

@@ -34,6 +34,25 @@ fn syntax_errors_have_positions() {
 }
 
 #[test]
+fn errors_in_subqueries_are_placed_inside() {
+    check_errors(
+        &[
+            "SELECT * FROM (SELECT a b c FROM t) AS x",
+            "SELECT * FROM (SELECT 1) a JOIN (SELECT * FROM (SELECT 1 +) c) b ON true",
+            "SELECT * FROM (SELECT 1) AS a WHERE a. > 1",
+            "SELECT 1 FROM t WHERE a IN (SELECT 1 FROM u WHERE)",
+            "SELECT 1; SELECT * FROM (SELECT 2",
+        ],
+        expect![[r#"
+            42601 @27 syntax error at or near "c" | Expected ).
+            42601 @59 syntax error at or near ")" | Expected an expression.
+            42601 @40 syntax error at or near ">" | Expected identifier.
+            42601 @50 syntax error at or near ")" | Expected an expression.
+            42601 @34 syntax error at end of input | Expected )."#]],
+    );
+}
+
+#[test]
 fn known_but_absent_statements_are_refused_with_a_hint() {
     check_errors(
         &[
