@@ -5,7 +5,7 @@ use std::fmt;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
-use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
+use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
@@ -40,15 +40,20 @@ impl Collector for Families {
             };
             let mut family = encoder.encode_descriptor(name, first.help, None, kind)?;
             for sample in samples {
-                let mut metric = family.encode_family(&sample.labels)?;
-                match first.kind {
-                    MetricKind::Counter => {
-                        metric.encode_counter::<NoLabelSet, f64, u64>(&sample.value, None)?;
-                    }
-                    MetricKind::Gauge => metric.encode_gauge(&sample.value)?,
+                if sample.labels.is_empty() {
+                    encode_value(&mut family, sample)?;
+                } else {
+                    encode_value(&mut family.encode_family(&sample.labels)?, sample)?;
                 }
             }
         }
         Ok(())
+    }
+}
+
+fn encode_value(metric: &mut MetricEncoder<'_>, sample: &MetricSample) -> Result<(), fmt::Error> {
+    match sample.kind {
+        MetricKind::Counter => metric.encode_counter::<NoLabelSet, f64, u64>(&sample.value, None),
+        MetricKind::Gauge => metric.encode_gauge(&sample.value),
     }
 }
