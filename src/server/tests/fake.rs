@@ -2,7 +2,7 @@
 //!
 //! `rows N`: one int4 column, batches of 3 · `endless`: rows without end · `quiet`: one row, then silence ·
 //! `hang`: no answer · `notice T`: a notice · `slow notice T`: a notice, then silence · `fail`: an error ·
-//! `echo …$1…`: its parameters · `begin`, `commit`, `rollback` · `copy N` · `set N V`: a reported parameter ·
+//! `echo …$1…`: its parameters · `begin` (or `start`), `commit`, `rollback` · `copy N` · `set N V`: a reported parameter ·
 //! `timeout MS` · `panic` · `deallocate N` · `FETCH … FROM "c"`: the cursor `c` · anything else: a command whose tag
 //! is the text in upper case.
 
@@ -191,7 +191,7 @@ impl FakeSession {
                 };
                 return Ok(rows);
             }
-            "begin" => self.status = TransactionStatus::InTransaction,
+            "begin" | "start" => self.status = TransactionStatus::InTransaction,
             "commit" | "rollback" => self.status = TransactionStatus::Idle,
             "set" => self.changed.push(("application_name", rest.to_owned())),
             "timeout" => self.timeout = Some(Duration::from_millis(rest.parse().unwrap())),
