@@ -1,8 +1,10 @@
-//! Errors of the kernels, and how a DataFusion or Arrow error becomes a SQLSTATE.
+//! Errors of the kernels, and how a DataFusion or Arrow error becomes a SQLSTATE with the words of Postgres.
 
+use arrow::error::ArrowError;
+use datafusion_common::DataFusionError;
 use types::{SqlState, ToSqlState};
 
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum KernelError {
     /// An expression failed on a value: division by zero, bad cast, overflow.
     #[error("{message}")]
@@ -22,4 +24,119 @@ impl ToSqlState for KernelError {
             KernelError::Internal { .. } => SqlState::InternalError,
         }
     }
+}
+
+impl KernelError {
+    pub fn unsupported(what: impl Into<String>) -> Self {
+        KernelError::Unsupported { what: what.into() }
+    }
+
+    pub fn internal(message: impl Into<String>) -> Self {
+        KernelError::Internal { message: message.into() }
+    }
+
+    pub fn evaluation(state: SqlState, message: impl Into<String>) -> Self {
+        KernelError::Evaluation { state, message: message.into() }
+    }
+
+    /// What an error met while building an expression or a plan means.
+    pub fn from_planning(error: DataFusionError) -> Self {
+        match error.find_root() {
+            DataFusionError::NotImplemented(what) => KernelError::unsupported(first_line(what)),
+            DataFusionError::External(_) => KernelError::from_evaluation(error),
+            DataFusionError::Plan(what) | DataFusionError::Execution(what) => {
+                KernelError::unsupported(first_line(what))
+            }
+            other => KernelError::internal(first_line(&other.to_string())),
+        }
+    }
+
+    /// What an error met while evaluating values means: always `Evaluation` (or what our own kernels raised), because
+    /// the libraries also report bad values as internal errors, and a bad value must not stop a dataflow.
+    pub fn from_evaluation(error: DataFusionError) -> Self {
+        match error.find_root() {
+            DataFusionError::External(inner) => match inner.downcast_ref::<KernelError>() {
+                Some(kernel) => kernel.clone(),
+                None => KernelError::evaluation(SqlState::DataException, first_line(&inner.to_string())),
+            },
+            DataFusionError::ArrowError(inner, _) => KernelError::from_arrow(inner),
+            DataFusionError::Execution(message) => from_message(message, SqlState::InvalidParameterValue),
+            DataFusionError::NotImplemented(message) => from_message(message, SqlState::FeatureNotSupported),
+            DataFusionError::ResourcesExhausted(message) => from_message(message, SqlState::OutOfMemory),
+            other => from_message(&other.to_string(), SqlState::InternalError),
+        }
+    }
+
+    /// Like [`from_evaluation`](Self::from_evaluation) for an Arrow kernel's error.
+    pub fn from_arrow(error: &ArrowError) -> Self {
+        match error {
+            ArrowError::DivideByZero => division_by_zero(),
+            ArrowError::ArithmeticOverflow(message) => overflow(message),
+            ArrowError::CastError(message) | ArrowError::ParseError(message) => {
+                from_message(message, SqlState::InvalidTextRepresentation)
+            }
+            ArrowError::ExternalError(inner) => match inner.downcast_ref::<DataFusionError>() {
+                Some(DataFusionError::External(cause)) => match cause.downcast_ref::<KernelError>() {
+                    Some(kernel) => kernel.clone(),
+                    None => from_message(&cause.to_string(), SqlState::DataException),
+                },
+                _ => from_message(&inner.to_string(), SqlState::DataException),
+            },
+            ArrowError::ComputeError(message) | ArrowError::InvalidArgumentError(message) => {
+                from_message(message, SqlState::DataException)
+            }
+            other => from_message(&other.to_string(), SqlState::InternalError),
+        }
+    }
+
+    /// Wrapped so that it passes through DataFusion's evaluation unharmed.
+    pub(crate) fn into_datafusion(self) -> DataFusionError {
+        DataFusionError::External(Box::new(self))
+    }
+}
+
+pub(crate) fn division_by_zero() -> KernelError {
+    KernelError::evaluation(SqlState::DivisionByZero, "division by zero")
+}
+
+fn first_line(message: &str) -> String {
+    let line = message.lines().next().unwrap_or_default();
+    let mut chars = line.trim_end_matches('.').chars();
+    // A capital that begins a sentence goes; one that begins an acronym or a name stays.
+    match (chars.next(), chars.next()) {
+        (Some(first), Some(second)) if first.is_uppercase() && second.is_lowercase() => {
+            format!("{}{second}{}", first.to_lowercase(), chars.as_str())
+        }
+        _ => line.trim_end_matches('.').to_string(),
+    }
+}
+
+/// Libraries tell some failures only in words.
+fn from_message(message: &str, otherwise: SqlState) -> KernelError {
+    let lower = message.to_ascii_lowercase();
+    if lower.contains("divide by zero") || lower.contains("division by zero") {
+        return division_by_zero();
+    }
+    if lower.contains("overflow") || lower.contains("out of range") || lower.contains("too large to store") {
+        return overflow(message);
+    }
+    KernelError::evaluation(otherwise, first_line(message))
+}
+
+/// `Overflow happened on: 2147483647 + 1` says the operands, not the type: it is the narrowest one they fit.
+fn overflow(message: &str) -> KernelError {
+    let numbers: Vec<i128> = message.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+    let fits = |max: i128| !numbers.is_empty() && numbers.iter().all(|n| (-max - 1..=max).contains(n));
+    let what = if message.to_ascii_lowercase().contains("decimal") {
+        "numeric field overflow"
+    } else if fits(i16::MAX as i128) {
+        "smallint out of range"
+    } else if fits(i32::MAX as i128) {
+        "integer out of range"
+    } else if fits(i64::MAX as i128) {
+        "bigint out of range"
+    } else {
+        "numeric field overflow"
+    };
+    KernelError::evaluation(SqlState::NumericValueOutOfRange, what)
 }

@@ -1,10 +1,13 @@
 //! What we use of DataFusion's physical layer: expressions over batches, and recompute of touched keys.
-//! Owns the persisted form of both, so nothing above stores a DataFusion type.
+//! Owns the persisted form of both, so nothing above stores a DataFusion type. SQL functions live in [`functions`].
 
 mod error;
 mod expr;
+pub mod functions;
 mod recompute;
 
 pub use error::KernelError;
-pub use expr::{CompiledExpr, Literal, ScalarExpr};
-pub use recompute::{RecomputeKind, RecomputeSpec};
+pub use expr::{CompiledExpr, cast_array, Evaluated, Literal, ScalarExpr, evaluate_delta, from_logical, scalar_value_to_literal};
+pub use recompute::{
+    FrameBound, FrameSpec, RecomputeCall, RecomputeKind, RecomputeSort, RecomputeSpec, Recomputed, Recomputer,
+};

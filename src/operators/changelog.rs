@@ -13,11 +13,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use ::types::{DeltaBatch, EpochRecord, ObjectId, WATERMARK_END, Watermarks, consolidate};
 use arrow::array::*;
 use arrow::compute::cast;
 use arrow::datatypes::*;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
-use types::{DeltaBatch, EpochRecord, ObjectId, WATERMARK_END, Watermarks, consolidate};
 
 use crate::{Operator, Output, Progress, RestoredTable, TableCut};
 

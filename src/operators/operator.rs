@@ -22,6 +22,11 @@ pub trait Operator: Send {
 
     fn on_seal(&mut self, record: &EpochRecord, out: &mut Output) -> Result<Progress, OperatorError>;
 
+    /// Errors that arrived on an input. They pass through every operator unchanged; only the last one keeps them.
+    fn on_errors(&mut self, errors: Vec<ErrorDelta>, out: &mut Output) {
+        out.errors.extend(errors);
+    }
+
     /// Hands over what changed since the last checkpoint, at once: arrays are shared or copied, never encoded here.
     /// Called only right after `on_seal` answered `Done`. Stateless operators return an empty cut.
     fn checkpoint(&mut self) -> Cut {

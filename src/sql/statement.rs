@@ -66,6 +66,8 @@ pub enum Statement {
         tag: &'static str,
     },
     DiscardAll,
+    /// `UNLISTEN …`: nothing to do without LISTEN, but drivers send it when they return a connection to their pool.
+    Unlisten,
     Prepare {
         name: String,
         statement: Box<Statement>,

@@ -1,10 +1,9 @@
-//! Keyed recompute: the general mechanism. Keep the input by key; once per seal run DataFusion's own operator over the
-//! rows of all touched keys, the key leading every partition, sort and group; the operator emits the difference.
+//! What to recompute, in the form that is persisted with the plan.
 
 use arrow::datatypes::SchemaRef;
 use serde::{Deserialize, Serialize};
 
-use crate::ScalarExpr;
+use crate::{Literal, ScalarExpr};
 
 /// What to recompute per key. Input and output schemas include the key columns.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -60,7 +59,7 @@ pub struct FrameSpec {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum FrameBound {
     /// `None`: unbounded.
-    Preceding(Option<crate::Literal>),
+    Preceding(Option<Literal>),
     CurrentRow,
-    Following(Option<crate::Literal>),
+    Following(Option<Literal>),
 }

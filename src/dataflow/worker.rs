@@ -1,0 +1,398 @@
+//! One worker thread: takes commands, steps timely, moves taps, reports progress. Never spins: it parks until a
+//! command or a peer wakes it.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+use std::time::Duration;
+
+use arrow::array::RecordBatch;
+use timely::worker::Worker;
+use types::{DeltaBatch, Epoch, EpochRecord, ErrorDelta, MemoryBudget, ObjectId};
+
+use crate::command::{Command, CreateDataflow, Event, FeedBatch, Start};
+use crate::container::Parcel;
+use crate::render::{RenderContext, Rendered, RenderedInput, render};
+use crate::stats::StatsRegistry;
+use crate::taps::OutputTap;
+
+/// Batches of a starting snapshot moved per turn, so that a big backfill does not starve other dataflows.
+const SNAPSHOT_BATCHES_PER_TURN: usize = 4;
+/// Upper bound of a sleep; every wake-up is explicit, this only bounds the damage of a lost one.
+const PARK_MAX: Duration = Duration::from_millis(500);
+
+pub struct WorkerContext {
+    pub commands: Receiver<Command>,
+    pub events: Arc<dyn Fn(Event) + Send + Sync>,
+    pub stats: StatsRegistry,
+    pub budget: MemoryBudget,
+}
+
+/// A rendered dataflow and what this worker knows about its progress.
+struct Hosted {
+    rendered: Rendered,
+    tap: Rc<RefCell<OutputTap>>,
+    feed: FeedState,
+    /// Ports that are still being filled from a snapshot, and what waits behind it.
+    snapshots: BTreeMap<usize, Snapshot>,
+    reported: Epoch,
+}
+
+/// How a dataflow relates to the shared feed.
+enum FeedState {
+    /// Catching up from private feeds; shared epochs do not concern it yet.
+    Private,
+    /// Shared commands queue up behind the last private ones.
+    Held(Vec<Command>),
+    Attached,
+}
+
+struct Snapshot {
+    batches: Box<dyn Iterator<Item = RecordBatch> + Send>,
+    errors: Vec<ErrorDelta>,
+    /// Deltas that were sealed meanwhile: they follow the snapshot.
+    behind: VecDeque<(Epoch, Vec<DeltaBatch>, Vec<ErrorDelta>)>,
+}
+
+struct State<'a> {
+    worker: &'a mut Worker,
+    context: WorkerContext,
+    dataflows: BTreeMap<ObjectId, Hosted>,
+    /// Newest epoch opened by `Advance`.
+    opened: Epoch,
+}
+
+/// Runs until `Shutdown`.
+pub fn run(worker: &mut Worker, context: WorkerContext) {
+    let mut state = State { worker, context, dataflows: BTreeMap::new(), opened: 0 };
+    loop {
+        let mut shutdown = false;
+        while let Ok(command) = state.context.commands.try_recv() {
+            state.move_taps();
+            shutdown |= state.handle(command);
+        }
+        if shutdown {
+            break;
+        }
+        let busy = state.move_snapshots();
+        state.worker.step_or_park(if busy { Some(Duration::ZERO) } else { Some(PARK_MAX) });
+        state.move_taps();
+        state.report();
+    }
+    let ids: Vec<ObjectId> = state.dataflows.keys().copied().collect();
+    ids.into_iter().for_each(|id| state.drop_dataflow(id));
+}
+
+impl State<'_> {
+    /// Carries out one command; true for `Shutdown`.
+    fn handle(&mut self, command: Command) -> bool {
+        match command {
+            Command::Create(create) => self.create(*create),
+            Command::Feed { epoch, batch } => {
+                for hosted in self.dataflows.values_mut() {
+                    match &mut hosted.feed {
+                        FeedState::Private => {}
+                        FeedState::Held(queue) => queue.push(Command::Feed { epoch, batch: batch.clone() }),
+                        FeedState::Attached => feed(hosted, epoch, &batch),
+                    }
+                }
+            }
+            Command::FeedPrivate { dataflow, epoch, batch } => {
+                if let Some(hosted) = self.dataflows.get_mut(&dataflow) {
+                    feed(hosted, epoch, &batch);
+                }
+            }
+            Command::Hold { dataflow } => {
+                if let Some(hosted) = self.dataflows.get_mut(&dataflow) {
+                    hosted.feed = FeedState::Held(vec![]);
+                }
+            }
+            Command::Attach { dataflow } => self.attach(dataflow),
+            Command::Advance { record, dataflows } => {
+                self.opened = record.epoch;
+                self.advance(record, &dataflows);
+            }
+            Command::AdvancePrivate { dataflow, record } => {
+                if self.dataflows.contains_key(&dataflow) {
+                    self.open(dataflow, &record);
+                    self.advance_ports(dataflow, record.epoch);
+                }
+            }
+            Command::Drop { dataflow } => self.drop_dataflow(dataflow),
+            Command::Shutdown => return true,
+        }
+        false
+    }
+
+    fn create(&mut self, create: CreateDataflow) {
+        let id = create.graph.relation;
+        let start = match &create.start {
+            Start::Fresh => 0,
+            Start::Restored { epoch, .. } => *epoch,
+        };
+        let shard = create.shards[self.worker.index()].clone();
+        shard.set_frontier(start);
+        let tap = Rc::new(RefCell::new(OutputTap::new(shard, start)));
+        let context = RenderContext {
+            stats: &self.context.stats,
+            budget: &self.context.budget,
+            events: &self.context.events,
+            tap: tap.clone(),
+        };
+        let rendered = match render(self.worker, &create, &context) {
+            Ok(rendered) => rendered,
+            Err((operator, error)) => {
+                (self.context.events)(Event::Failed { dataflow: id, operator, error });
+                return;
+            }
+        };
+        let fresh = matches!(create.start, Start::Fresh);
+        let feed = if fresh { FeedState::Private } else { FeedState::Attached };
+        let mut hosted = Hosted { rendered, tap, feed, snapshots: BTreeMap::new(), reported: start };
+        for port in 0..hosted.rendered.inputs.len() {
+            self.start_port(&mut hosted, port, fresh, start);
+        }
+        self.dataflows.insert(id, hosted);
+    }
+
+    /// Brings a new port to where its feed begins: a snapshot for a kept relation, the start epoch otherwise.
+    fn start_port(&mut self, hosted: &mut Hosted, port: usize, fresh: bool, start: Epoch) {
+        let input = &mut hosted.rendered.inputs[port];
+        if !fresh {
+            input.port.advance_to(start + 1);
+        }
+        // A table's own dataflow reads its writes, not itself; it is not among the dataflows yet.
+        let Some(upstream) = self.dataflows.get(&input.relation) else { return };
+        input.tapped = true;
+        let mut tap = upstream.tap.borrow_mut();
+        tap.idle = false;
+        if fresh {
+            let snapshot = tap.shard.snapshot(Epoch::MAX);
+            let errors = snapshot.errors();
+            let batches = snapshot.batches(Some(&input.columns));
+            hosted.snapshots.insert(port, Snapshot { batches, errors, behind: VecDeque::new() });
+        }
+    }
+
+    fn advance(&mut self, record: Arc<EpochRecord>, dataflows: &[ObjectId]) {
+        let mut ready = vec![];
+        for id in dataflows {
+            match self.dataflows.get_mut(id).map(|hosted| &mut hosted.feed) {
+                Some(FeedState::Held(queue)) => {
+                    let dataflows = Arc::new(vec![*id]);
+                    queue.push(Command::Advance { record: record.clone(), dataflows });
+                    // Its readers must not run ahead of it.
+                    self.dataflows[id].tap.borrow_mut().outstanding.push_back(record.epoch);
+                }
+                Some(_) => {
+                    self.dataflows[id].tap.borrow_mut().outstanding.push_back(record.epoch);
+                    self.open(*id, &record);
+                    ready.push(*id);
+                }
+                None => {}
+            }
+        }
+        ready.into_iter().for_each(|id| self.advance_ports(id, record.epoch));
+    }
+
+    /// Carries out what was held for a dataflow, in order.
+    fn attach(&mut self, id: ObjectId) {
+        let Some(hosted) = self.dataflows.get_mut(&id) else { return };
+        let held = std::mem::replace(&mut hosted.feed, FeedState::Attached);
+        let FeedState::Held(queue) = held else { return };
+        for command in queue {
+            match command {
+                Command::Feed { epoch, batch } => {
+                    feed(self.dataflows.get_mut(&id).expect("just attached"), epoch, &batch);
+                }
+                Command::Advance { record, .. } => {
+                    self.open(id, &record);
+                    self.advance_ports(id, record.epoch);
+                }
+                _ => unreachable!("only feeds and epochs are held"),
+            }
+        }
+    }
+
+    /// Announces an epoch to the hosts of one dataflow.
+    fn open(&mut self, id: ObjectId, record: &Arc<EpochRecord>) {
+        let hosted = self.dataflows.get_mut(&id).expect("checked by the caller");
+        hosted.rendered.records.borrow_mut().push(record.clone());
+    }
+
+    /// Moves the ports of a dataflow past `epoch`: fed ports at once, tapped ports as far as their relation is sealed.
+    fn advance_ports(&mut self, id: ObjectId, epoch: Epoch) {
+        let opened = self.opened.max(epoch);
+        let uppers: Vec<Option<Epoch>> = self.dataflows[&id]
+            .rendered
+            .inputs
+            .iter()
+            .map(|input| self.upstream(id, input).map(|up| up.tap.borrow().upper(opened)))
+            .collect();
+        let hosted = self.dataflows.get_mut(&id).expect("checked by the caller");
+        for (port, upper) in uppers.into_iter().enumerate() {
+            if !hosted.snapshots.contains_key(&port) {
+                advance_port(&mut hosted.rendered.inputs[port], upper.unwrap_or(epoch + 1));
+            }
+        }
+    }
+
+    /// The dataflow that feeds an input through a tap.
+    fn upstream(&self, reader: ObjectId, input: &RenderedInput) -> Option<&Hosted> {
+        assert!(!input.tapped || input.relation != reader, "a table reads its writes, not itself");
+        input.tapped.then(|| self.dataflows.get(&input.relation)).flatten()
+    }
+
+    /// Forwards what dataflows have sealed to their readers on this worker.
+    fn move_taps(&mut self) {
+        let ids: Vec<ObjectId> = self.dataflows.keys().copied().collect();
+        for id in ids {
+            let tap = self.dataflows[&id].tap.clone();
+            if tap.borrow().idle {
+                continue;
+            }
+            let sealed: Vec<_> = tap.borrow_mut().outbox.drain(..).collect();
+            let upper = tap.borrow().upper(self.opened);
+            for reader in self.dataflows.values_mut() {
+                forward(reader, id, &sealed, upper);
+            }
+        }
+    }
+
+    /// Moves a few batches of each starting snapshot; true while any is left.
+    fn move_snapshots(&mut self) -> bool {
+        let mut finished: Vec<ObjectId> = vec![];
+        let mut busy = false;
+        for (id, hosted) in &mut self.dataflows {
+            if hosted.snapshots.is_empty() {
+                continue;
+            }
+            busy = true;
+            let ports: Vec<usize> = hosted.snapshots.keys().copied().collect();
+            for port in ports {
+                if move_snapshot(hosted, port) {
+                    finished.push(*id);
+                }
+            }
+        }
+        for id in finished {
+            self.advance_ports(id, 0);
+        }
+        busy
+    }
+
+    /// Reports newly sealed epochs. One worker suffices: its probe sees the frontier of all.
+    fn report(&mut self) {
+        if self.worker.index() != 0 {
+            return;
+        }
+        for (id, hosted) in &mut self.dataflows {
+            let frontier = hosted.rendered.probe.with_frontier(|f| f.first().copied());
+            let Some(sealed) = frontier.and_then(|f| f.checked_sub(1)) else { continue };
+            if sealed > hosted.reported {
+                hosted.reported = sealed;
+                (self.context.events)(Event::Sealed { dataflow: *id, epoch: sealed });
+            }
+        }
+    }
+
+    fn drop_dataflow(&mut self, id: ObjectId) {
+        let Some(hosted) = self.dataflows.remove(&id) else { return };
+        let index = hosted.rendered.index;
+        drop(hosted);
+        self.worker.drop_dataflow(index);
+        self.context.stats.forget(id);
+        let read: Vec<ObjectId> =
+            self.dataflows.values().flat_map(|h| h.rendered.inputs.iter().map(|i| i.relation)).collect();
+        for (id, hosted) in &self.dataflows {
+            hosted.tap.borrow_mut().idle = !read.contains(id);
+        }
+    }
+}
+
+fn advance_port(input: &mut RenderedInput, upper: Epoch) {
+    if *input.port.time() < upper {
+        input.port.advance_to(upper);
+    }
+}
+
+/// Sends a batch of a relation to the ports that read it, each with its own columns.
+fn feed(hosted: &mut Hosted, epoch: Epoch, batch: &FeedBatch) {
+    for input in hosted.rendered.inputs.iter_mut().filter(|i| !i.tapped && i.relation == batch.relation) {
+        let positions: Vec<usize> = input
+            .columns
+            .iter()
+            .map(|c| batch.columns.iter().position(|b| b == c).expect("the feed decodes all columns that are read"))
+            .collect();
+        let rows = batch.rows.rows().project(&positions).expect("positions lie inside the batch");
+        advance_port(input, epoch);
+        send(input, batch.rows.with_rows(rows), &batch.errors);
+    }
+}
+
+fn send(input: &mut RenderedInput, rows: DeltaBatch, errors: &[ErrorDelta]) {
+    if !rows.is_empty() {
+        input.port.send_batch(&mut Parcel::rows(rows));
+    }
+    if !errors.is_empty() {
+        input.port.send_batch(&mut Parcel::errors(errors.to_vec()));
+    }
+}
+
+/// Gives a reader what `relation` has sealed, and lets its ports advance to `upper`.
+fn forward(
+    reader: &mut Hosted,
+    relation: ObjectId,
+    sealed: &[(Epoch, Vec<DeltaBatch>, Vec<ErrorDelta>)],
+    upper: Epoch,
+) {
+    for (port, input) in reader.rendered.inputs.iter_mut().enumerate() {
+        if !input.tapped || input.relation != relation {
+            continue;
+        }
+        if let Some(snapshot) = reader.snapshots.get_mut(&port) {
+            snapshot.behind.extend(sealed.iter().cloned());
+            continue;
+        }
+        for (epoch, rows, errors) in sealed {
+            send_sealed(input, *epoch, rows, errors);
+        }
+        advance_port(input, upper);
+    }
+}
+
+fn send_sealed(input: &mut RenderedInput, epoch: Epoch, rows: &[DeltaBatch], errors: &[ErrorDelta]) {
+    advance_port(input, epoch);
+    for batch in rows {
+        let projected = batch.rows().project(&input.columns).expect("columns of the relation");
+        send(input, batch.with_rows(projected), &[]);
+    }
+    if !errors.is_empty() {
+        input.port.send_batch(&mut Parcel::errors(errors.to_vec()));
+    }
+}
+
+/// Moves some of one snapshot; true once it and what waited behind it are through.
+fn move_snapshot(hosted: &mut Hosted, port: usize) -> bool {
+    let input = &mut hosted.rendered.inputs[port];
+    let snapshot = hosted.snapshots.get_mut(&port).expect("the caller listed it");
+    let errors = std::mem::take(&mut snapshot.errors);
+    if !errors.is_empty() {
+        input.port.send_batch(&mut Parcel::errors(errors));
+    }
+    for _ in 0..SNAPSHOT_BATCHES_PER_TURN {
+        match snapshot.batches.next() {
+            Some(rows) => send(input, DeltaBatch::inserts(rows), &[]),
+            None => {
+                let snapshot = hosted.snapshots.remove(&port).expect("still there");
+                for (epoch, rows, errors) in &snapshot.behind {
+                    send_sealed(input, *epoch, rows, errors);
+                }
+                return true;
+            }
+        }
+    }
+    false
+}

@@ -1,0 +1,152 @@
+//! Numeric arithmetic that fails as Postgres' does: integer overflow, division by zero also of floats, floats that leave
+//! their range. DataFusion's own wraps integers and lets floats become infinite.
+
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, Datum, RecordBatch};
+use arrow::compute::cast;
+use arrow::compute::kernels::numeric;
+use arrow::datatypes::{DataType, Float64Type, Schema};
+use arrow::error::ArrowError;
+use datafusion_common::{Result, ScalarValue};
+use datafusion_expr::{ColumnarValue, Operator};
+use datafusion_physical_expr::PhysicalExpr;
+use types::SqlState;
+
+use super::cast::postgres_type_name;
+use crate::KernelError;
+use crate::error::division_by_zero;
+
+#[derive(Debug, Clone, Eq)]
+pub(crate) struct Arithmetic {
+    left: Arc<dyn PhysicalExpr>,
+    op: Operator,
+    right: Arc<dyn PhysicalExpr>,
+    result: DataType,
+}
+
+impl Arithmetic {
+    /// Both sides numeric, coerced to types the Arrow kernel of `op` takes; `result` is what that kernel returns.
+    pub fn new(
+        left: Arc<dyn PhysicalExpr>,
+        op: Operator,
+        right: Arc<dyn PhysicalExpr>,
+        result: DataType,
+    ) -> Arithmetic {
+        Arithmetic { left, op, right, result }
+    }
+}
+
+/// `left op right` with Postgres' errors. `op` is one of + − * / %.
+pub(crate) fn arithmetic(left: &ColumnarValue, op: Operator, right: &ColumnarValue) -> Result<ColumnarValue> {
+    let kernel = |l: &dyn Datum, r: &dyn Datum| {
+        let result = match op {
+            Operator::Plus => numeric::add(l, r),
+            Operator::Minus => numeric::sub(l, r),
+            Operator::Multiply => numeric::mul(l, r),
+            Operator::Divide => numeric::div(l, r),
+            _ => numeric::rem(l, r),
+        };
+        let result = result.map_err(|error| match error {
+            ArrowError::DivideByZero => division_by_zero().into_datafusion(),
+            ArrowError::ArithmeticOverflow(_) => out_of_range(l.get().0.data_type()).into_datafusion(),
+            other => other.into(),
+        })?;
+        if result.data_type().is_floating() {
+            check_floats(l, op, r, &result).map_err(KernelError::into_datafusion)?;
+        }
+        Ok(result)
+    };
+    use ColumnarValue as V;
+    match (left, right) {
+        (V::Array(l), V::Array(r)) => kernel(l, r).map(V::Array),
+        (V::Array(l), V::Scalar(r)) => kernel(l, &r.to_scalar()?).map(V::Array),
+        (V::Scalar(l), V::Array(r)) => kernel(&l.to_scalar()?, r).map(V::Array),
+        (V::Scalar(l), V::Scalar(r)) => {
+            let array = kernel(&l.to_scalar()?, &r.to_scalar()?)?;
+            ScalarValue::try_from_array(&array, 0).map(V::Scalar)
+        }
+    }
+}
+
+/// "bigint out of range" and its siblings.
+pub(crate) fn out_of_range(data_type: &DataType) -> KernelError {
+    let message = match data_type {
+        DataType::Decimal128(..) | DataType::Decimal256(..) => "numeric field overflow".to_string(),
+        other => format!("{} out of range", postgres_type_name(other)),
+    };
+    KernelError::evaluation(SqlState::NumericValueOutOfRange, message)
+}
+
+/// Looks closer only if some result is infinite or NaN, which finite data never is.
+fn check_floats(left: &dyn Datum, op: Operator, right: &dyn Datum, result: &ArrayRef) -> Result<(), KernelError> {
+    let as_f64 = |array: &dyn Array| cast(array, &DataType::Float64).expect("floats widen to f64");
+    let wide = as_f64(result);
+    let values = wide.as_primitive::<Float64Type>();
+    if values.values().iter().all(|v| v.is_finite()) {
+        return Ok(());
+    }
+    let ((l, l_scalar), (r, r_scalar)) = (left.get(), right.get());
+    let (l, r) = (as_f64(l), as_f64(r));
+    let (l, r) = (l.as_primitive::<Float64Type>(), r.as_primitive::<Float64Type>());
+    for (row, value) in values.iter().enumerate() {
+        let Some(value) = value.filter(|v| !v.is_finite()) else { continue };
+        let (a, b) = (l.value(if l_scalar { 0 } else { row }), r.value(if r_scalar { 0 } else { row }));
+        if matches!(op, Operator::Divide | Operator::Modulo) && b == 0.0 && !a.is_nan() {
+            return Err(division_by_zero());
+        }
+        if value.is_infinite() && a.is_finite() && b.is_finite() {
+            return Err(KernelError::evaluation(SqlState::NumericValueOutOfRange, "value out of range: overflow"));
+        }
+    }
+    Ok(())
+}
+
+impl PartialEq for Arithmetic {
+    fn eq(&self, other: &Self) -> bool {
+        self.op == other.op && self.left.eq(&other.left) && self.right.eq(&other.right) && self.result == other.result
+    }
+}
+
+impl Hash for Arithmetic {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.left.hash(state);
+        self.op.hash(state);
+        self.right.hash(state);
+    }
+}
+
+impl fmt::Display for Arithmetic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "({} {} {})", self.left, self.op, self.right)
+    }
+}
+
+impl PhysicalExpr for Arithmetic {
+    fn data_type(&self, _input: &Schema) -> Result<DataType> {
+        Ok(self.result.clone())
+    }
+
+    fn nullable(&self, input: &Schema) -> Result<bool> {
+        Ok(self.left.nullable(input)? || self.right.nullable(input)?)
+    }
+
+    fn evaluate(&self, batch: &RecordBatch) -> Result<ColumnarValue> {
+        arithmetic(&self.left.evaluate(batch)?, self.op, &self.right.evaluate(batch)?)
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn PhysicalExpr>> {
+        vec![&self.left, &self.right]
+    }
+
+    fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn PhysicalExpr>>) -> Result<Arc<dyn PhysicalExpr>> {
+        let (left, right) = (children[0].clone(), children[1].clone());
+        Ok(Arc::new(Arithmetic::new(left, self.op, right, self.result.clone())))
+    }
+
+    fn fmt_sql(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}

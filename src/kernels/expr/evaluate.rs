@@ -1,0 +1,103 @@
+//! Expressions over a delta, with failing rows told apart from the rest.
+//!
+//! The fast path evaluates the batch at once. If that fails, halves are tried down to single rows; a row counts as
+//! failing only if it fails alone. So what AND, OR and CASE guard never depends on the other rows of the batch.
+
+use std::collections::BTreeMap;
+
+use arrow::array::{ArrayRef, RecordBatch, UInt32Array, new_null_array};
+use arrow::compute::{concat, take};
+use types::{DeltaBatch, ErrorDelta};
+
+use super::CompiledExpr;
+use crate::KernelError;
+
+/// The values of the rows that did not fail.
+#[derive(Debug)]
+pub struct Evaluated {
+    /// One array per expression, one value per surviving row.
+    pub columns: Vec<ArrayRef>,
+    /// Rows of the input that survive, ascending; `None`: all.
+    pub kept: Option<UInt32Array>,
+    /// One per failing row, with that row's diff.
+    pub errors: Vec<ErrorDelta>,
+}
+
+/// Values of one expression where failing rows are NULL, and the failures.
+struct Isolated {
+    values: ArrayRef,
+    failures: Vec<(usize, KernelError)>,
+}
+
+/// Evaluates `exprs` over `batch`. A row on which any expression fails is left out and becomes an error (that of the
+/// first such expression); with `null_on_error` it stays, and the failing expression is NULL.
+///
+/// Errors: everything that is not `KernelError::Evaluation`.
+pub fn evaluate_delta(
+    exprs: &[CompiledExpr],
+    batch: &DeltaBatch,
+    null_on_error: bool,
+) -> Result<Evaluated, KernelError> {
+    let mut columns = Vec::with_capacity(exprs.len());
+    let mut failures: BTreeMap<usize, KernelError> = BTreeMap::new();
+    for expr in exprs {
+        match expr.evaluate(batch.rows()) {
+            Ok(values) => columns.push(values),
+            Err(KernelError::Evaluation { .. }) => {
+                let isolated = isolate(expr, batch.rows())?;
+                columns.push(isolated.values);
+                for (row, error) in isolated.failures {
+                    failures.entry(row).or_insert(error);
+                }
+            }
+            Err(other) => return Err(other),
+        }
+    }
+    if null_on_error || failures.is_empty() {
+        return Ok(Evaluated { columns, kept: None, errors: vec![] });
+    }
+    let kept: UInt32Array =
+        (0..batch.num_rows()).filter(|row| !failures.contains_key(row)).map(|row| row as u32).collect();
+    let columns = columns.iter().map(|column| take(column, &kept, None).expect("kept rows lie inside the batch"));
+    let columns = columns.collect();
+    let errors = failures.into_iter().map(|(row, error)| error_delta(error, batch.diff(row))).collect();
+    Ok(Evaluated { columns, kept: Some(kept), errors })
+}
+
+fn error_delta(error: KernelError, diff: i64) -> ErrorDelta {
+    use types::ToSqlState;
+    ErrorDelta { state: error.sql_state(), message: error.to_string(), diff }
+}
+
+fn isolate(expr: &CompiledExpr, rows: &RecordBatch) -> Result<Isolated, KernelError> {
+    let mut pieces = vec![];
+    let mut failures = vec![];
+    halve(expr, rows, 0, rows.num_rows(), &mut pieces, &mut failures)?;
+    let pieces: Vec<&dyn arrow::array::Array> = pieces.iter().map(|piece| piece.as_ref()).collect();
+    let values = concat(&pieces).map_err(|error| KernelError::internal(error.to_string()))?;
+    Ok(Isolated { values, failures })
+}
+
+fn halve(
+    expr: &CompiledExpr,
+    rows: &RecordBatch,
+    start: usize,
+    len: usize,
+    pieces: &mut Vec<ArrayRef>,
+    failures: &mut Vec<(usize, KernelError)>,
+) -> Result<(), KernelError> {
+    match expr.evaluate(&rows.slice(start, len)) {
+        Ok(values) => pieces.push(values),
+        Err(error @ KernelError::Evaluation { .. }) if len == 1 => {
+            pieces.push(new_null_array(&expr.data_type(), 1));
+            failures.push((start, error));
+        }
+        Err(KernelError::Evaluation { .. }) => {
+            let middle = len / 2;
+            halve(expr, rows, start, middle, pieces, failures)?;
+            halve(expr, rows, start + middle, len - middle, pieces, failures)?;
+        }
+        Err(other) => return Err(other),
+    }
+    Ok(())
+}

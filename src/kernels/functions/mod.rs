@@ -1,0 +1,86 @@
+//! SQL functions: DataFusion's, with those replaced or added whose Postgres meaning differs. The planner registers
+//! them by calling these functions; compiled expressions find them by name. One file per function of ours.
+
+mod modulo;
+pub(crate) mod text_form;
+mod to_char;
+mod trunc;
+
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
+
+use datafusion_expr::{AggregateUDF, ScalarUDF, WindowUDF};
+
+/// Postgres' names of functions that DataFusion has under another one.
+const SCALAR_ALIASES: [(&str, &str); 2] = [("signum", "sign"), ("ceil", "ceiling")];
+const AGGREGATE_ALIASES: [(&str, &str); 2] = [("bool_and", "every"), ("var", "variance")];
+
+/// All scalar functions, each once; ours stand in for DataFusion's of the same name.
+pub fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
+    let ours = [
+        ScalarUDF::new_from_impl(to_char::ToChar::new()),
+        ScalarUDF::new_from_impl(modulo::Modulo::new()),
+        ScalarUDF::new_from_impl(trunc::Trunc::new()),
+    ];
+    let ours: Vec<Arc<ScalarUDF>> = ours.into_iter().map(Arc::new).collect();
+    let theirs = datafusion_functions::all_default_functions();
+    let nested = datafusion_functions_nested::all_default_nested_functions();
+    let kept = theirs.into_iter().chain(nested).filter(|f| ours.iter().all(|our| our.name() != f.name()));
+    let renamed = |f: Arc<ScalarUDF>| match SCALAR_ALIASES.iter().find(|(name, _)| *name == f.name()) {
+        Some((_, alias)) => Arc::new(f.as_ref().clone().with_aliases([*alias])),
+        None => f,
+    };
+    let mut all: Vec<Arc<ScalarUDF>> = kept.map(renamed).collect();
+    all.extend(ours);
+    all
+}
+
+/// All aggregate functions, each once.
+pub fn aggregate_functions() -> Vec<Arc<AggregateUDF>> {
+    let renamed = |f: Arc<AggregateUDF>| match AGGREGATE_ALIASES.iter().find(|(name, _)| *name == f.name()) {
+        Some((_, alias)) => Arc::new(f.as_ref().clone().with_aliases([*alias])),
+        None => f,
+    };
+    datafusion_functions_aggregate::all_default_aggregate_functions().into_iter().map(renamed).collect()
+}
+
+/// All window functions, each once. Aggregates may be used as window functions besides.
+pub fn window_functions() -> Vec<Arc<WindowUDF>> {
+    datafusion_functions_window::all_default_window_functions()
+}
+
+/// The scalar function of this name or alias.
+pub fn scalar_function(name: &str) -> Option<Arc<ScalarUDF>> {
+    static REGISTRY: OnceLock<HashMap<String, Arc<ScalarUDF>>> = OnceLock::new();
+    REGISTRY.get_or_init(|| by_name(scalar_functions(), |f| f.name(), |f| f.aliases())).get(name).cloned()
+}
+
+/// The aggregate function of this name or alias.
+pub fn aggregate_function(name: &str) -> Option<Arc<AggregateUDF>> {
+    static REGISTRY: OnceLock<HashMap<String, Arc<AggregateUDF>>> = OnceLock::new();
+    REGISTRY.get_or_init(|| by_name(aggregate_functions(), |f| f.name(), |f| f.aliases())).get(name).cloned()
+}
+
+/// The window function of this name or alias.
+pub fn window_function(name: &str) -> Option<Arc<WindowUDF>> {
+    static REGISTRY: OnceLock<HashMap<String, Arc<WindowUDF>>> = OnceLock::new();
+    REGISTRY.get_or_init(|| by_name(window_functions(), |f| f.name(), |f| f.aliases())).get(name).cloned()
+}
+
+/// Names win over aliases.
+fn by_name<F>(
+    functions: Vec<Arc<F>>,
+    name: impl Fn(&F) -> &str,
+    aliases: impl Fn(&F) -> &[String],
+) -> HashMap<String, Arc<F>> {
+    let mut map = HashMap::new();
+    for function in &functions {
+        for alias in aliases(function) {
+            map.insert(alias.clone(), function.clone());
+        }
+    }
+    for function in functions {
+        map.insert(name(&function).to_string(), function.clone());
+    }
+    map
+}

@@ -1,0 +1,196 @@
+//! The context that DataFusion's binder asks: relations from the catalog snapshot, functions, types, options.
+//! Plain views are expanded here: their text is parsed and bound as a nested query.
+
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, SchemaRef};
+use catalog::{Catalog, CatalogError, CatalogObject, ObjectBody};
+use datafusion_common::config::ConfigOptions;
+use datafusion_common::{DataFusionError, Result, TableReference};
+use datafusion_expr::planner::{ContextProvider, ExprPlanner, RelationPlanner, TypePlanner};
+use datafusion_expr::{
+    AggregateUDF, Expr, HigherOrderUDF, LogicalPlan, LogicalPlanBuilder, ScalarUDF, TableSource, WindowUDF,
+};
+use types::{ObjectId, SqlState};
+
+use super::data_type::PostgresTypes;
+use super::window_relation::WindowRelations;
+use super::{Binder, functions};
+use crate::{Environment, PlanError, PlanSession, RelationSource};
+
+/// How deep plain views may nest.
+const VIEW_DEPTH_MAX: usize = 64;
+
+pub(crate) struct Context {
+    catalog: Arc<Catalog>,
+    session: PlanSession,
+    environment: Arc<dyn Environment>,
+    pub options: ConfigOptions,
+    relation_planners: Vec<Arc<dyn RelationPlanner>>,
+    /// Every object a name resolved to, plain views and what they read included.
+    pub named: RefCell<BTreeSet<ObjectId>>,
+    depth: usize,
+}
+
+impl Context {
+    pub fn new(catalog: Arc<Catalog>, session: PlanSession, environment: Arc<dyn Environment>) -> Self {
+        let mut options = ConfigOptions::default();
+        options.sql_parser.map_string_types_to_utf8view = false;
+        options.sql_parser.parse_float_as_decimal = true;
+        options.sql_parser.collect_spans = true;
+        options.execution.time_zone = Some(session.time_zone.clone());
+        options.optimizer.enable_physical_uncorrelated_scalar_subquery = false;
+        Context {
+            catalog,
+            session,
+            environment,
+            options,
+            relation_planners: vec![Arc::new(WindowRelations)],
+            named: RefCell::default(),
+            depth: 0,
+        }
+    }
+
+    fn resolve(&self, name: &TableReference) -> Result<Arc<dyn TableSource>, PlanError> {
+        if let Some(database) = name.catalog()
+            && !["highwater", "postgres"].contains(&database)
+        {
+            return Err(PlanError::unsupported(
+                format!("cross-database references are not implemented: \"{name}\""),
+                "The only database is \"highwater\".",
+            ));
+        }
+        if let Some(source) = self.environment.system_relation(name.schema(), name.table()) {
+            return Ok(source);
+        }
+        let object = match name.schema() {
+            Some(schema) if !self.catalog.schemas.iter().any(|s| s == schema) => None,
+            Some(schema) => self.catalog.find(Some(schema), name.table()),
+            None => self.session.search_path.iter().find_map(|s| self.catalog.find(Some(s), name.table())),
+        };
+        let object = object.ok_or_else(|| {
+            let full = match name.schema() {
+                Some(schema) => format!("{schema}.{}", name.table()),
+                None => name.table().to_string(),
+            };
+            PlanError::Catalog(CatalogError::UndefinedRelation { name: full })
+        })?;
+        self.named.borrow_mut().insert(object.id);
+        match &object.body {
+            ObjectBody::View { query, .. } => self.expand_view(object, query),
+            ObjectBody::Source(_) | ObjectBody::Table(_) | ObjectBody::MaterializedView(_) => {
+                Ok(Arc::new(RelationSource { id: object.id, schema: object.arrow_schema() }))
+            }
+        }
+    }
+
+    fn expand_view(&self, view: &CatalogObject, query: &str) -> Result<Arc<dyn TableSource>, PlanError> {
+        if self.depth >= VIEW_DEPTH_MAX {
+            return Err(PlanError::invalid(
+                SqlState::StatementTooComplex,
+                format!("views are nested more than {VIEW_DEPTH_MAX} deep"),
+            ));
+        }
+        let mut statements = sql::parse(query).map_err(|error| PlanError::Sql(types::ToSqlState::to_sql_error(&error)))?;
+        let Some(sql::Statement::Query(query)) = statements.pop().map(|parsed| parsed.statement) else {
+            return Err(PlanError::internal(format!("the text of view \"{}\" is not a query", view.name)));
+        };
+        let mut binder = Binder::new(self.catalog.clone(), self.session.clone(), self.environment.clone());
+        binder.context.depth = self.depth + 1;
+        let plan = binder.query(&query, &[])?;
+        self.named.borrow_mut().extend(binder.context.named.borrow().iter().copied());
+        let names = view.columns.iter().map(|column| column.name.as_str());
+        let columns = plan.schema().columns();
+        let exprs = columns.into_iter().zip(names).map(|(column, name)| Expr::Column(column).alias(name));
+        let exprs: Vec<Expr> = exprs.collect();
+        let plan = LogicalPlanBuilder::from(plan).project(exprs)?.build()?;
+        Ok(Arc::new(ViewSource { schema: Arc::new(plan.schema().as_arrow().clone()), plan }))
+    }
+}
+
+/// A plain view; the plan builder inlines its plan.
+struct ViewSource {
+    schema: SchemaRef,
+    plan: LogicalPlan,
+}
+
+impl TableSource for ViewSource {
+    fn schema(&self) -> SchemaRef {
+        self.schema.clone()
+    }
+
+    fn get_logical_plan(&self) -> Option<Cow<'_, LogicalPlan>> {
+        Some(Cow::Borrowed(&self.plan))
+    }
+}
+
+impl ContextProvider for Context {
+    fn get_table_source(&self, name: TableReference) -> Result<Arc<dyn TableSource>> {
+        self.resolve(&name).map_err(|error| DataFusionError::External(Box::new(error)))
+    }
+
+    fn get_table_function_source(&self, name: &str, arguments: Vec<Expr>) -> Result<Arc<dyn TableSource>> {
+        let name = name.trim_start_matches("pg_catalog.").to_lowercase();
+        self.environment.table_function(&name, &arguments).ok_or_else(|| {
+            let hint = Some("No table function of this name takes these arguments.".into());
+            DataFusionError::External(Box::new(PlanError::UndefinedFunction { name, hint }))
+        })
+    }
+
+    fn get_expr_planners(&self) -> &[Arc<dyn ExprPlanner>] {
+        functions::expr_planners()
+    }
+
+    fn get_relation_planners(&self) -> &[Arc<dyn RelationPlanner>] {
+        &self.relation_planners
+    }
+
+    fn get_type_planner(&self) -> Option<Arc<dyn TypePlanner>> {
+        Some(Arc::new(PostgresTypes))
+    }
+
+    fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
+        let name = name.strip_prefix("pg_catalog.").unwrap_or(name);
+        self.environment.scalar_function(name).or_else(|| functions::registry().scalar.get(name).cloned())
+    }
+
+    fn get_higher_order_meta(&self, _name: &str) -> Option<Arc<HigherOrderUDF>> {
+        None
+    }
+
+    fn get_aggregate_meta(&self, name: &str) -> Option<Arc<AggregateUDF>> {
+        let name = name.strip_prefix("pg_catalog.").unwrap_or(name);
+        functions::registry().aggregate.get(name).cloned()
+    }
+
+    fn get_window_meta(&self, name: &str) -> Option<Arc<WindowUDF>> {
+        functions::registry().window.get(name).cloned()
+    }
+
+    fn get_variable_type(&self, _names: &[String]) -> Option<DataType> {
+        None
+    }
+
+    fn options(&self) -> &ConfigOptions {
+        &self.options
+    }
+
+    fn udf_names(&self) -> Vec<String> {
+        functions::registry().scalar.keys().cloned().collect()
+    }
+
+    fn higher_order_function_names(&self) -> Vec<String> {
+        vec![]
+    }
+
+    fn udaf_names(&self) -> Vec<String> {
+        functions::registry().aggregate.keys().cloned().collect()
+    }
+
+    fn udwf_names(&self) -> Vec<String> {
+        functions::registry().window.keys().cloned().collect()
+    }
+}

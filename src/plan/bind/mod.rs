@@ -1,0 +1,159 @@
+//! AST → logical plan: names, types and functions bound by DataFusion's `SqlToRel` over our own context.
+//!
+//! `context.rs` resolves names, `functions.rs` lists functions, `data_type.rs` maps types, `prepare.rs` rewrites what
+//! the AST spells differently, `window_relation.rs` plans window table functions, `names.rs` names result columns,
+//! `error_map.rs` words errors as Postgres does.
+
+pub(crate) mod context;
+pub mod data_type;
+mod error_map;
+pub mod functions;
+pub(crate) mod names;
+mod prepare;
+mod window_relation;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field};
+use catalog::Catalog;
+use datafusion_common::config::ConfigOptions;
+use datafusion_common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion_common::{DFSchema, DataFusionError};
+use datafusion_expr::{EmptyRelation, Expr, ExprSchemable, LogicalPlan, Projection};
+use datafusion_sql::planner::{PlannerContext, SqlToRel};
+use sql::ast;
+use types::ObjectId;
+
+use crate::environment::relation_of;
+use crate::{BoundExpr, Environment, PlanError, PlanSession, analyze};
+use context::Context;
+
+/// Binds statements of one session against one catalog snapshot.
+pub(crate) struct Binder {
+    context: Context,
+}
+
+impl Binder {
+    pub fn new(catalog: Arc<Catalog>, session: PlanSession, environment: Arc<dyn Environment>) -> Self {
+        Binder { context: Context::new(catalog, session, environment) }
+    }
+
+    pub fn options(&self) -> &ConfigOptions {
+        &self.context.options
+    }
+
+    /// The query as DataFusion binds it: types not yet coerced.
+    pub fn query(&mut self, query: &ast::Query, parameters: &[Option<DataType>]) -> Result<LogicalPlan, PlanError> {
+        let mut query = query.clone();
+        prepare::prepare_query(&mut query)?;
+        let declared =
+            parameters.iter().map(|p| p.clone().map(|t| Arc::new(Field::new("", t, true)))).collect::<Vec<_>>();
+        // An all-unknown list would make every placeholder beyond it an error.
+        let declared = if declared.iter().any(Option::is_some) { declared } else { vec![] };
+        let mut planner_context = PlannerContext::new().with_prepare_param_data_types(declared);
+        let statement = ast::Statement::Query(Box::new(query));
+        let planner = SqlToRel::new(&self.context);
+        Ok(planner.sql_statement_to_plan_with_context(statement, &mut planner_context)?)
+    }
+
+    /// Types of `$1..$n`; what nothing tells is text, as Postgres resolves unknown.
+    pub fn parameter_types(
+        &self,
+        plan: &LogicalPlan,
+        declared: &[Option<DataType>],
+    ) -> Result<Vec<DataType>, PlanError> {
+        let inferred = plan.get_parameter_types()?;
+        let number = |id: &String| id.trim_start_matches('$').parse::<usize>().ok();
+        let count = inferred.keys().filter_map(number).max().unwrap_or(0).max(declared.len());
+        let type_of = |n: usize| {
+            declared
+                .get(n - 1)
+                .cloned()
+                .flatten()
+                .or_else(|| inferred.get(&format!("${n}")).cloned().flatten())
+                .unwrap_or(DataType::Utf8)
+        };
+        Ok((1..=count).map(type_of).collect())
+    }
+
+    /// A scalar expression over `schema`, coerced and simplified to both forms.
+    pub fn scalar(&self, expr: &ast::Expr, schema: &DFSchema) -> Result<BoundExpr, PlanError> {
+        let bound = self.bind(expr, schema)?;
+        self.finish(bound, schema)
+    }
+
+    /// As [`scalar`](Self::scalar), cast to `target` as an assignment does.
+    pub fn assignment(
+        &self,
+        expr: &ast::Expr,
+        schema: &DFSchema,
+        target: &DataType,
+    ) -> Result<BoundExpr, PlanError> {
+        let bound = self.bind(expr, schema)?;
+        let found = bound.get_type(schema)?;
+        if !arrow::compute::can_cast_types(&found, target) {
+            return Err(PlanError::TypeMismatch {
+                message: format!(
+                    "expression is of type {} but {} is expected",
+                    data_type::type_name(&found),
+                    data_type::type_name(target)
+                ),
+                hint: Some("You will need to rewrite or cast the expression.".into()),
+            });
+        }
+        self.finish(bound.cast_to(target, schema)?, schema)
+    }
+
+    fn bind(&self, expr: &ast::Expr, schema: &DFSchema) -> Result<Expr, PlanError> {
+        let mut expr = expr.clone();
+        prepare::prepare_expr(&mut expr)?;
+        let planner = SqlToRel::new(&self.context);
+        let bound = planner.sql_to_expr(expr, schema, &mut PlannerContext::new())?;
+        let refused = bound.exists(|e| {
+            Ok(match e {
+                Expr::AggregateFunction(_) | Expr::WindowFunction(_) => true,
+                Expr::ScalarSubquery(_) | Expr::Exists(_) | Expr::InSubquery(_) => true,
+                _ => false,
+            })
+        })?;
+        match refused {
+            true => Err(PlanError::unsupported(
+                "subqueries, aggregates and window functions are not supported in this expression",
+                "Compute the value in a query first.",
+            )),
+            false => Ok(bound),
+        }
+    }
+
+    /// Coerces by way of a one-column projection, so that queries and expressions go through the same rules.
+    fn finish(&self, bound: Expr, schema: &DFSchema) -> Result<BoundExpr, PlanError> {
+        let input = LogicalPlan::EmptyRelation(EmptyRelation {
+            produce_one_row: true,
+            schema: Arc::new(schema.clone()),
+        });
+        let plan = LogicalPlan::Projection(Projection::try_new(vec![bound.alias("value")], Arc::new(input))?);
+        let LogicalPlan::Projection(analysed) = analyze::analyze(plan, self.options())? else {
+            return Err(PlanError::internal("analysis changed a projection into another node"));
+        };
+        let logical = analysed.expr.into_iter().next().map(Expr::unalias).expect("one expression was projected");
+        let data_type = logical.get_type(schema)?;
+        let scalar = kernels::from_logical(&logical, schema)?;
+        Ok(BoundExpr { logical, scalar, data_type })
+    }
+
+    /// (catalog relations scanned, all objects named including plain views).
+    pub fn relations(&self, plan: &LogicalPlan) -> (Vec<ObjectId>, Vec<ObjectId>) {
+        let mut scanned = BTreeSet::new();
+        let visit = |node: &LogicalPlan| {
+            scanned.extend(relation_of(node).map(|relation| relation.id));
+            Ok::<_, DataFusionError>(TreeNodeRecursion::Continue)
+        };
+        plan.apply_with_subqueries(visit).expect("the visitor never fails");
+        // System relations have ids below the user range and are nobody's dependency.
+        scanned.retain(|id| *id >= ObjectId::FIRST_USER);
+        let named = self.context.named.borrow().clone();
+        (scanned.into_iter().collect(), named.into_iter().collect())
+    }
+}
+

@@ -1,0 +1,190 @@
+//! Small rewrites of the AST before binding: spellings that DataFusion's binder doesn't take, and Postgres' names for
+//! unnamed result columns, so that an outer query can refer to them (`SELECT max FROM (SELECT max(x) FROM t) q`).
+
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+
+use sql::ast::{self, Expr, VisitMut, VisitorMut};
+
+use crate::PlanError;
+
+pub(crate) fn prepare_query(query: &mut ast::Query) -> Result<(), PlanError> {
+    finish(query.visit(&mut Prepare))
+}
+
+pub(crate) fn prepare_expr(expr: &mut Expr) -> Result<(), PlanError> {
+    finish(expr.visit(&mut Prepare))
+}
+
+fn finish(flow: ControlFlow<PlanError>) -> Result<(), PlanError> {
+    match flow {
+        ControlFlow::Break(error) => Err(error),
+        ControlFlow::Continue(()) => Ok(()),
+    }
+}
+
+struct Prepare;
+
+impl VisitorMut for Prepare {
+    type Break = PlanError;
+
+    fn pre_visit_query(&mut self, query: &mut ast::Query) -> ControlFlow<PlanError> {
+        if !query.locks.is_empty() {
+            query.locks.clear();
+        }
+        match fetch_as_limit(query) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => ControlFlow::Break(error),
+        }
+    }
+
+    fn pre_visit_select(&mut self, select: &mut ast::Select) -> ControlFlow<PlanError> {
+        name_items(&mut select.projection);
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<PlanError> {
+        if let Some((left, right)) = modulo_arguments(expr) {
+            let operation = Expr::BinaryOp {
+                left: Box::new(Expr::Nested(Box::new(left))),
+                op: ast::BinaryOperator::Modulo,
+                right: Box::new(Expr::Nested(Box::new(right))),
+            };
+            *expr = Expr::Nested(Box::new(operation));
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// `FETCH FIRST n ROWS ONLY` is LIMIT n.
+fn fetch_as_limit(query: &mut ast::Query) -> Result<(), PlanError> {
+    let Some(fetch) = query.fetch.take() else { return Ok(()) };
+    if fetch.with_ties || fetch.percent {
+        return Err(PlanError::unsupported(
+            "FETCH with WITH TIES or PERCENT is not supported",
+            "Use FETCH FIRST n ROWS ONLY or LIMIT n.",
+        ));
+    }
+    let one = || Expr::Value(ast::Value::Number("1".into(), false).into());
+    let limit_expr = fetch.quantity.unwrap_or_else(one);
+    match &mut query.limit_clause {
+        None => {
+            query.limit_clause = Some(ast::LimitClause::LimitOffset {
+                limit: Some(limit_expr),
+                offset: None,
+                limit_by: vec![],
+            });
+        }
+        Some(ast::LimitClause::LimitOffset { limit, .. }) => *limit = Some(limit_expr),
+        Some(ast::LimitClause::OffsetCommaLimit { limit, .. }) => *limit = limit_expr,
+    }
+    Ok(())
+}
+
+/// `mod(a, b)` is `a % b`.
+fn modulo_arguments(expr: &Expr) -> Option<(Expr, Expr)> {
+    let Expr::Function(call) = expr else { return None };
+    if !call.name.to_string().eq_ignore_ascii_case("mod") || call.over.is_some() {
+        return None;
+    }
+    let ast::FunctionArguments::List(list) = &call.args else { return None };
+    let argument = |arg: &ast::FunctionArg| match arg {
+        ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(expr)) => Some(expr.clone()),
+        _ => None,
+    };
+    match list.args.as_slice() {
+        [left, right] => Some((argument(left)?, argument(right)?)),
+        _ => None,
+    }
+}
+
+/// Gives function calls and the like Postgres' default name as an alias, where that name is unique in the list.
+fn name_items(items: &mut [ast::SelectItem]) {
+    let mut taken = BTreeSet::new();
+    let mut repeated = BTreeSet::new();
+    for item in items.iter() {
+        let name = match item {
+            ast::SelectItem::UnnamedExpr(expr) => default_name(expr).or_else(|| column_name(expr)),
+            ast::SelectItem::ExprWithAlias { alias, .. } => Some(fold(alias)),
+            _ => None,
+        };
+        if let Some(name) = name
+            && !taken.insert(name.clone())
+        {
+            repeated.insert(name);
+        }
+    }
+    // A wildcard may bring any name: leave the binder's own, which never clash.
+    if items.iter().any(|i| matches!(i, ast::SelectItem::Wildcard(_) | ast::SelectItem::QualifiedWildcard(..))) {
+        return;
+    }
+    for item in items.iter_mut() {
+        let ast::SelectItem::UnnamedExpr(expr) = item else { continue };
+        if let Some(name) = default_name(expr)
+            && !repeated.contains(&name)
+        {
+            *item = ast::SelectItem::ExprWithAlias { expr: expr.clone(), alias: ast::Ident::with_quote('"', name) };
+        }
+    }
+}
+
+fn fold(ident: &ast::Ident) -> String {
+    match ident.quote_style {
+        Some(_) => ident.value.clone(),
+        None => ident.value.to_lowercase(),
+    }
+}
+
+fn column_name(expr: &Expr) -> Option<String> {
+    match expr {
+        Expr::Identifier(ident) => Some(fold(ident)),
+        Expr::CompoundIdentifier(parts) => parts.last().map(fold),
+        _ => None,
+    }
+}
+
+/// Postgres' FigureColname for expressions that aren't plain columns; `None` where it says `?column?`.
+fn default_name(expr: &Expr) -> Option<String> {
+    match expr {
+        // mod is an operator to the binder but keeps its name for the client.
+        Expr::Function(call) => call.name.0.last().and_then(|part| part.as_ident()).map(fold),
+        Expr::Cast { expr, data_type, .. } => default_name(expr)
+            .or_else(|| column_name(expr))
+            .or_else(|| crate::data_type(data_type).ok().map(|t| short_type_name(&t))),
+        Expr::Case { else_result, .. } => {
+            Some(else_result.as_deref().and_then(|e| column_name(e)).unwrap_or_else(|| "case".into()))
+        }
+        Expr::Extract { .. } => Some("extract".into()),
+        Expr::Substring { .. } => Some("substring".into()),
+        Expr::Position { .. } => Some("position".into()),
+        Expr::Trim { .. } => Some("btrim".into()),
+        Expr::Ceil { .. } => Some("ceil".into()),
+        Expr::Floor { .. } => Some("floor".into()),
+        Expr::Exists { .. } => Some("exists".into()),
+        Expr::Nested(inner) => default_name(inner),
+        _ => None,
+    }
+}
+
+/// `pg_type.typname`, which names a column that is only a cast of a constant.
+fn short_type_name(data_type: &arrow::datatypes::DataType) -> String {
+    use arrow::datatypes::DataType as T;
+    match data_type {
+        T::Boolean => "bool",
+        T::Int16 => "int2",
+        T::Int32 => "int4",
+        T::Int64 => "int8",
+        T::Float32 => "float4",
+        T::Float64 => "float8",
+        T::Date32 => "date",
+        T::Timestamp(_, None) => "timestamp",
+        T::Timestamp(_, Some(_)) => "timestamptz",
+        T::Interval(_) => "interval",
+        T::Time64(_) => "time",
+        T::Binary => "bytea",
+        T::Utf8 => "text",
+        T::Decimal128(..) | T::Decimal256(..) => "numeric",
+        _ => "?column?",
+    }
+    .into()
+}

@@ -1,0 +1,59 @@
+//! What a query sees besides the catalog: how a relation appears in a logical plan, and the seam through which the
+//! engine adds system relations and session functions. Separate because both the planner and the engine implement
+//! against it.
+
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use datafusion_expr::{Expr, LogicalPlan, ScalarUDF, TableSource};
+use types::ObjectId;
+
+/// A catalog relation inside a logical plan. The engine walks the `TableScan`s of a planned query, takes this out of
+/// each ([`relation_of`]) and puts its own provider in.
+#[derive(Debug, Clone)]
+pub struct RelationSource {
+    pub id: ObjectId,
+    pub schema: SchemaRef,
+}
+
+impl TableSource for RelationSource {
+    fn schema(&self) -> SchemaRef {
+        self.schema.clone()
+    }
+}
+
+/// The relation that a scan reads; `None` for other nodes and for table functions.
+pub fn relation_of(plan: &LogicalPlan) -> Option<&RelationSource> {
+    match plan {
+        LogicalPlan::TableScan(scan) => scan.source.downcast_ref::<RelationSource>(),
+        _ => None,
+    }
+}
+
+/// What the engine adds to a catalog snapshot for one session.
+pub trait Environment: std::fmt::Debug + Send + Sync {
+    /// A system relation (`pg_catalog`, `information_schema`, `hw_catalog`). `schema` is `None` for unqualified
+    /// names, which look in `pg_catalog` before the search path, as in Postgres.
+    fn system_relation(&self, schema: Option<&str>, name: &str) -> Option<Arc<dyn TableSource>> {
+        let _ = (schema, name);
+        None
+    }
+
+    /// A function in FROM, e.g. `generate_series(1, 10)`; arguments are bound, possibly not constant.
+    fn table_function(&self, name: &str, arguments: &[Expr]) -> Option<Arc<dyn TableSource>> {
+        let _ = (name, arguments);
+        None
+    }
+
+    /// A scalar function that depends on the session, e.g. `current_schema()`. Overrides the built-in ones.
+    fn scalar_function(&self, name: &str) -> Option<Arc<ScalarUDF>> {
+        let _ = name;
+        None
+    }
+}
+
+/// Adds nothing.
+#[derive(Debug)]
+pub(crate) struct NoEnvironment;
+
+impl Environment for NoEnvironment {}
