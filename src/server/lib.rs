@@ -11,6 +11,7 @@ mod connection;
 mod copy_out;
 mod decode;
 mod encode;
+mod engine_backend;
 mod errors;
 mod extended;
 mod http;
