@@ -17,6 +17,7 @@ mod gate;
 mod history;
 mod jobs;
 mod log;
+mod metrics;
 mod oracle;
 mod parameters;
 mod reads;
@@ -35,4 +36,5 @@ pub use api::{
 };
 pub use config::EngineConfig;
 pub use engine::Engine;
+pub use metrics::{MetricKind, MetricSample};
 pub use session::Session;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use arrow::array::ArrayRef;
 use arrow::datatypes::DataType;
-use engine::{Described, Notice, Response, TransactionStatus};
+use engine::{Described, MetricSample, Notice, Response, TransactionStatus};
 use futures::future::BoxFuture;
 use tokio::sync::mpsc::UnboundedReceiver;
 use types::SqlError;
@@ -62,20 +62,4 @@ pub trait BackendSession: Send + 'static {
     fn deallocates(_statement: &Self::Statement) -> Option<String> {
         None
     }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MetricKind {
-    Counter,
-    Gauge,
-}
-
-/// One value of a metric; samples of one name share help and kind.
-#[derive(Debug, Clone, PartialEq)]
-pub struct MetricSample {
-    pub name: &'static str,
-    pub help: &'static str,
-    pub kind: MetricKind,
-    pub labels: Vec<(&'static str, String)>,
-    pub value: f64,
 }

@@ -1,17 +1,17 @@
-//! The engine as the wire sees it. Thin on purpose: methods map one to one.
+//! The engine behind the wire: the one implementation of [`Backend`] besides the tests' double.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::ArrayRef;
 use arrow::datatypes::DataType;
-use engine::{Described, Engine, Notice, Prepared, Response, Session, TransactionStatus};
+use engine::{Described, Engine, MetricSample, Notice, Prepared, Response, Session, TransactionStatus};
 use futures::future::BoxFuture;
 use sql::{ParsedStatement, Statement};
 use tokio::sync::mpsc::UnboundedReceiver;
 use types::SqlError;
 
-use crate::backend::{Backend, BackendSession, MetricKind, MetricSample};
+use crate::backend::{Backend, BackendSession};
 
 impl Backend for Engine {
     type Session = Session;
@@ -21,18 +21,7 @@ impl Backend for Engine {
     }
 
     fn metrics(&self) -> Vec<MetricSample> {
-        let (used, limit) = self.memory();
-        let gauge = |name, help, value: usize| MetricSample {
-            name,
-            help,
-            kind: MetricKind::Gauge,
-            labels: vec![],
-            value: value as f64,
-        };
-        vec![
-            gauge("highwater_memory_bytes", "Bytes in use against the memory limit", used),
-            gauge("highwater_memory_limit_bytes", "The memory limit", limit),
-        ]
+        Engine::metrics(self)
     }
 
     fn ready(&self) -> bool {
@@ -48,13 +37,13 @@ impl BackendSession for Session {
         Session::id(self)
     }
 
-    fn parse(&self, sql: &str) -> Result<Vec<Arc<ParsedStatement>>, SqlError> {
+    fn parse(&self, sql: &str) -> Result<Vec<Self::Statement>, SqlError> {
         Ok(Session::parse(self, sql)?.into_iter().map(Arc::new).collect())
     }
 
     fn describe(
         &mut self,
-        statement: &Arc<ParsedStatement>,
+        statement: &Self::Statement,
         parameter_types: Vec<Option<DataType>>,
     ) -> Result<Prepared, SqlError> {
         Session::describe(self, statement.clone(), parameter_types)
@@ -72,7 +61,7 @@ impl BackendSession for Session {
         Session::execute(self, prepared, parameters)
     }
 
-    fn execute_simple(&mut self, statement: &Arc<ParsedStatement>) -> BoxFuture<'_, Result<Response, SqlError>> {
+    fn execute_simple(&mut self, statement: &Self::Statement) -> BoxFuture<'_, Result<Response, SqlError>> {
         Session::execute_simple(self, statement.clone())
     }
 
@@ -100,7 +89,7 @@ impl BackendSession for Session {
         Session::statement_timeout(self)
     }
 
-    fn deallocates(statement: &Arc<ParsedStatement>) -> Option<String> {
+    fn deallocates(statement: &Self::Statement) -> Option<String> {
         match &statement.statement {
             Statement::Deallocate { name } => name.clone(),
             _ => None,

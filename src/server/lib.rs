@@ -33,7 +33,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-pub use backend::{Backend, BackendSession, MetricKind, MetricSample};
+pub use backend::{Backend, BackendSession};
 pub use errors::ServerError;
 
 use listener::Shared;

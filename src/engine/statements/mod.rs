@@ -119,6 +119,7 @@ async fn execute_session(
         Statement::Flush => settings::flush(session).await,
         Statement::Wait => settings::wait(session).await,
         Statement::CancelJobs { ids } => settings::cancel_jobs(session, ids),
+        Statement::Unlisten => tag("UNLISTEN"),
         Statement::DiscardAll => settings::discard_all(session),
         Statement::Begin => transaction::begin(session),
         Statement::Commit => transaction::commit(session).await,

@@ -12,6 +12,7 @@ use crate::spec::*;
 use crate::window::timestamp_type;
 use crate::{BuildContext, Cut, Operator, Output, Progress, RestoredTable};
 
+mod closing_property;
 pub(crate) mod property;
 
 /// The partial phase feeding the final one, as if on one worker.

@@ -1,6 +1,3 @@
-<<<<<<< HEAD
-
-=======
 //! Rows leave with the window of their session and again when it changes.
 
 use std::collections::BTreeMap;
@@ -158,4 +155,3 @@ proptest! {
         }
     }
 }
->>>>>>> opsa

@@ -147,11 +147,7 @@ impl SessionAggregateOperator {
             while let Some(entry) = entries.next() {
                 let mut session =
                     Session { key: run.key, first: entry.first, last: entry.last, slots: vec![entry.slot] };
-<<<<<<< HEAD
-                entry.emitted = false;
-=======
                 (entry.emitted, entry.dirty) = (false, true);
->>>>>>> opsa
                 while let Some(next) = entries.next_if(|e| within(session.last, e.first, self.gap_us)) {
                     session.last = next.last;
                     session.slots.push(next.slot);

@@ -16,10 +16,11 @@ use axum::http::{StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use engine::{MetricKind, MetricSample};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
-use crate::backend::{Backend, MetricKind, MetricSample};
+use crate::backend::Backend;
 use crate::interrupt::stopped;
 use crate::limits::HTTP_BODY_BYTES_MAX;
 use crate::listener::Shared;

@@ -12,14 +12,16 @@ use std::time::Duration;
 
 use arrow::array::{ArrayRef, Int32Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
-use engine::{Column, Described, Notice, NoticeSeverity, Response, RowStream, TransactionStatus};
+use engine::{
+    Column, Described, MetricKind, MetricSample, Notice, NoticeSeverity, Response, RowStream, TransactionStatus,
+};
 use futures::future::BoxFuture;
 use futures::stream::{self, StreamExt};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
 use types::{SqlError, SqlState};
 
-use crate::backend::{Backend, BackendSession, MetricKind, MetricSample};
+use crate::backend::{Backend, BackendSession};
 
 #[derive(Clone)]
 pub struct Fake {

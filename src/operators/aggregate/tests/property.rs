@@ -109,7 +109,7 @@ pub(crate) fn drive<R: Clone>(
 }
 
 /// Adds what left to the view; per epoch only net changes may leave.
-fn integrate(view: &mut BTreeMap<String, i64>, out: &mut Output) {
+pub(crate) fn integrate(view: &mut BTreeMap<String, i64>, out: &mut Output) {
     let mut epoch: BTreeMap<String, (i64, usize)> = BTreeMap::new();
     for batch in std::mem::take(&mut out.rows) {
         for row in 0..batch.num_rows() {
