@@ -29,9 +29,9 @@ async fn health_readiness_and_metrics() {
     assert_eq!(get(address, "/readyz", "localhost").await, (503, "starting\n".to_owned()));
     assert_eq!(get(address, "/", "localhost").await.0, 404);
     let expected = "\
-# HELP highwater_pg_connections Open Postgres sessions
-# TYPE highwater_pg_connections gauge
-highwater_pg_connections 0.0
+# HELP highwater_epoch Newest epoch
+# TYPE highwater_epoch gauge
+highwater_epoch 3.0
 # HELP highwater_source_rows Rows read
 # TYPE highwater_source_rows counter
 highwater_source_rows_total{source=\"bid\"} 7.0

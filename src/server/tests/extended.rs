@@ -58,6 +58,24 @@ async fn null_and_declared_types() {
 }
 
 #[tokio::test]
+async fn a_declared_numeric_is_numeric_where_nothing_else_tells() {
+    let (_fake, _server, mut client) = session().await;
+    let flow =
+        [parse("", "say $1 $2", &[1700, 0]), bind("", "", &[], &[Some(b"1.5"), Some(b"x")], &[]), execute("", 0)];
+    client.send(&[flow.concat(), describe_message(b'S', ""), sync()].concat()).await;
+    let expected = [
+        "parsed",
+        "bound",
+        "row 1.5000000000 x",
+        "tag SELECT 1",
+        "parameters 1700,25",
+        "columns p:1700:0 p:25:0",
+        "ready I",
+    ];
+    assert_eq!(client.until_ready().await, expected);
+}
+
+#[tokio::test]
 async fn after_an_error_messages_are_skipped_up_to_sync() {
     let (_fake, _server, mut client) = session().await;
     let unit = |sql: &str| [parse("", sql, &[]), bind("", "", &[], &[], &[]), execute("", 0)].concat();

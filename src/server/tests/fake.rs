@@ -2,7 +2,7 @@
 //!
 //! `rows N`: one int4 column, batches of 3 · `endless`: rows without end · `quiet`: one row, then silence ·
 //! `hang`: no answer · `notice T`: a notice · `slow notice T`: a notice, then silence · `fail`: an error ·
-//! `echo …$1…`: its parameters · `begin` (or `start`), `commit`, `rollback` · `copy N` · `set N V`: a reported parameter ·
+//! `echo …$1…`, `say …$1…`: its parameters, bigint or text unless told · `begin` (or `start`), `commit`, `rollback` · `copy N` · `set N V`: a reported parameter ·
 //! `timeout MS` · `panic` · `deallocate N` · `FETCH … FROM "c"`: the cursor `c` · anything else: a command whose tag
 //! is the text in upper case.
 
@@ -88,7 +88,14 @@ impl Backend for Fake {
             labels: vec![("source", source.to_owned())],
             value,
         };
-        vec![rows("bid", 7.0), rows("a\"b", 1.5)]
+        let epoch = MetricSample {
+            name: "highwater_epoch",
+            help: "Newest epoch",
+            kind: MetricKind::Gauge,
+            labels: vec![],
+            value: 3.0,
+        };
+        vec![rows("bid", 7.0), epoch, rows("a\"b", 1.5)]
     }
 
     fn ready(&self) -> bool {
@@ -179,7 +186,7 @@ impl FakeSession {
                     .with_hint("Two.")
                     .at(3));
             }
-            "echo" => {
+            "echo" | "say" => {
                 let columns: Vec<Column> = parameters.iter().map(|p| column("p", p.data_type().clone())).collect();
                 let fields: Vec<Field> = columns.iter().map(|c| Field::new("p", c.data_type.clone(), true)).collect();
                 let rows = RecordBatch::try_new(Arc::new(Schema::new(fields)), parameters).unwrap();
@@ -226,14 +233,15 @@ impl BackendSession for FakeSession {
         statement: &Arc<str>,
         parameter_types: Vec<Option<DataType>>,
     ) -> Result<Self::Prepared, SqlError> {
+        let untold = if statement.starts_with("say") { DataType::Utf8 } else { DataType::Int64 };
         let count = (1..=9).take_while(|at| statement.contains(&format!("${at}"))).count();
         let parameters = (0..count)
-            .map(|at| parameter_types.get(at).cloned().flatten().unwrap_or(DataType::Int64))
+            .map(|at| parameter_types.get(at).cloned().flatten().unwrap_or(untold.clone()))
             .collect::<Vec<_>>();
         let verb = statement.split(' ').next().unwrap_or_default();
         let columns = match verb {
             "rows" | "endless" | "quiet" | "explain" => Some(vec![column("n", DataType::Int32)]),
-            "echo" => Some(parameters.iter().map(|p| column("p", p.clone())).collect()),
+            "echo" | "say" => Some(parameters.iter().map(|p| column("p", p.clone())).collect()),
             "FETCH" if statement.ends_with("\"c\"") => Some(vec![column("of_cursor", DataType::Utf8)]),
             "FETCH" => return Err(SqlError::new(SqlState::InvalidCursorName, "no such cursor")),
             _ => None,
