@@ -1,11 +1,21 @@
 //! Admission: which rows of a source are part of the relation, and what its watermark is. Deterministic given the
 //! rows of each partition in order and the logged decisions (idleness, refusals), so that batching, replay and
-//! backfill can't change an answer (design: lateness at admission, per partition).
+//! backfill can't change an answer (docs/architecture.md, Time).
+//!
+//! The rule, row by row in the order of the partition: the partition's line is the larger of its own (highest event
+//! time before this row, less the delay) and its entry line. A row below line − allowed lateness is late. An event time
+//! beyond now + max_future is refused and moves nothing. A NULL event time is admitted and moves nothing.
+//!
+//! Order of a log within one epoch: `Idle` decisions first (idleness is decided between epochs), then `Entered` before
+//! the rows of its partition, then rows, then `Ended`. Replay applies all but `Ended`, then the rows, then `Ended`.
 
 use std::collections::BTreeMap;
 
-use arrow::array::RecordBatch;
+use arrow::array::{Array, AsArray, RecordBatch, UInt32Array};
+use arrow::compute::take_record_batch;
+use arrow::datatypes::TimestampMicrosecondType;
 use serde::{Deserialize, Serialize};
+use types::{WATERMARK_END, WATERMARK_NONE};
 
 use crate::Chunk;
 
@@ -71,54 +81,233 @@ pub struct PartitionLine {
     pub entry: i64,
     pub idle: bool,
     pub ended: bool,
-    /// Wall clock of the last row or of entry; not part of determinism (only Decisions follow from it).
+    /// Wall clock of the last row or of entry; not part of determinism (only Decisions follow from it), and not kept
+    /// across restarts: what was silent while nobody listened is not thereby idle.
+    #[serde(skip, default = "unknown")]
     pub last_active_us: i64,
+}
+
+/// Stands for a `last_active_us` that nobody has noted: silence counts from the next `check_idle`.
+const UNKNOWN_US: i64 = i64::MIN;
+
+fn unknown() -> i64 {
+    UNKNOWN_US
 }
 
 impl Admission {
     pub fn new(options: AdmissionOptions) -> Self {
-        let _ = options;
-        unimplemented!()
+        Admission { options, partitions: BTreeMap::new(), watermark: WATERMARK_NONE }
     }
 
     /// A partition known from the start (or appeared): enters with the current watermark as entry line.
+    /// `None` if it is already in and active.
     pub fn enter(&mut self, partition: &str, now_us: i64) -> Option<Decision> {
-        let _ = (partition, now_us);
-        unimplemented!()
+        if self.partitions.get(partition).is_some_and(PartitionLine::active) {
+            return None;
+        }
+        let decision = Decision::Entered { partition: partition.to_string(), line: self.watermark };
+        self.apply(&decision);
+        self.line_mut(partition).last_active_us = now_us;
+        Some(decision)
+    }
+
+    /// This partition will deliver nothing more. `None` if it had ended before.
+    pub fn end(&mut self, partition: &str) -> Option<Decision> {
+        if self.partitions.get(partition).is_some_and(|line| line.ended) {
+            return None;
+        }
+        let decision = Decision::Ended { partition: partition.to_string() };
+        self.apply(&decision);
+        Some(decision)
     }
 
     /// Live admission: decides and reports the decisions.
     pub fn admit(&mut self, chunk: &Chunk, now_us: i64) -> Admitted {
-        let _ = (chunk, now_us);
-        unimplemented!()
+        let mut decisions = vec![];
+        if chunk.rows.num_rows() > 0 || !self.partitions.contains_key(&chunk.partition) {
+            decisions.extend(self.enter(&chunk.partition, now_us));
+            self.line_mut(&chunk.partition).last_active_us = now_us;
+        }
+        let horizon_us = now_us.saturating_add(self.options.max_future_us);
+        let mut admitted = self.judge(chunk, |_, ts| ts > horizon_us);
+        decisions.extend(
+            admitted
+                .refused
+                .iter()
+                .map(|position| Decision::Refused { partition: chunk.partition.clone(), position: *position }),
+        );
+        admitted.decisions = decisions;
+        admitted
     }
 
-    /// Replay: the same rows with logged decisions; decides nothing itself.
+    /// Replay: the same rows with logged decisions; decides nothing itself. `refused` holds the logged positions of
+    /// this chunk's partition (others beside them do no harm), in any order.
     pub fn admit_logged(&mut self, chunk: &Chunk, refused: &[u64]) -> Admitted {
-        let _ = (chunk, refused);
-        unimplemented!()
+        if refused.is_empty() {
+            return self.judge(chunk, |_, _| false);
+        }
+        let mut refused = refused.to_vec();
+        refused.sort_unstable();
+        self.judge(chunk, |position, _| refused.binary_search(&position).is_ok())
     }
 
-    /// Applies a logged decision (Entered, Idle, Ended) at its epoch.
+    /// Applies a logged decision (Entered, Idle, Ended) at its epoch; a Refused is for `admit_logged`.
     pub fn apply(&mut self, decision: &Decision) {
-        let _ = decision;
-        unimplemented!()
+        match decision {
+            Decision::Entered { partition, line } => {
+                let entered = self.line_mut(partition);
+                entered.entry = entered.entry.max(*line);
+                entered.idle = false;
+                entered.ended = false;
+            }
+            Decision::Idle { partition } => self.line_mut(partition).idle = true,
+            Decision::Ended { partition } => self.line_mut(partition).ended = true,
+            Decision::Refused { .. } => {}
+        }
+        self.advance();
     }
 
-    /// Partitions that have fallen idle by now, as decisions (already applied).
+    /// Partitions that have fallen idle by now, as decisions (already applied). To be called between epochs.
     pub fn check_idle(&mut self, now_us: i64) -> Vec<Decision> {
-        let _ = now_us;
-        unimplemented!()
+        if self.options.time_column.is_none() {
+            return vec![];
+        }
+        let timeout_us = self.options.idle_timeout_us;
+        let unknown = self.partitions.values_mut().filter(|line| line.last_active_us == UNKNOWN_US);
+        unknown.for_each(|line| line.last_active_us = now_us);
+        let fallen: Vec<Decision> = self
+            .partitions
+            .iter()
+            .filter(|(_, line)| line.active() && line.last_active_us.saturating_add(timeout_us) <= now_us)
+            .map(|(partition, _)| Decision::Idle { partition: partition.clone() })
+            .collect();
+        fallen.iter().for_each(|decision| self.apply(decision));
+        fallen
     }
 
     /// Wall clock at which `check_idle` should be called next, if any partition could fall idle.
     pub fn next_idle_us(&self) -> Option<i64> {
-        unimplemented!()
+        self.options.time_column?;
+        let active = self.partitions.values().filter(|line| line.active() && line.last_active_us != UNKNOWN_US);
+        let next = active.map(|line| line.last_active_us.saturating_add(self.options.idle_timeout_us)).min();
+        next.filter(|at| *at < i64::MAX)
     }
 
     /// The source watermark now: minimum over partitions that are neither idle nor ended, never going back;
     /// `WATERMARK_END` when all ended, `WATERMARK_NONE` while an active partition has seen nothing.
     pub fn watermark(&self) -> i64 {
-        unimplemented!()
+        self.watermark
+    }
+
+    fn line_mut(&mut self, partition: &str) -> &mut PartitionLine {
+        if !self.partitions.contains_key(partition) {
+            self.partitions.insert(partition.to_string(), PartitionLine::new());
+        }
+        self.partitions.get_mut(partition).expect("inserted above if it was missing")
+    }
+
+    /// Runs the rule over the rows and moves the partition's own line. `refuse` gets position and event time.
+    fn judge(&mut self, chunk: &Chunk, refuse: impl Fn(u64, i64) -> bool) -> Admitted {
+        assert_eq!(chunk.rows.num_rows(), chunk.positions.len(), "one position per row");
+        let Some(column) = self.options.time_column else {
+            self.line_mut(&chunk.partition);
+            return Admitted::whole(chunk);
+        };
+        let AdmissionOptions { delay_us, allowed_lateness_us, .. } = self.options;
+        let times = chunk.rows.column(column).as_primitive::<TimestampMicrosecondType>();
+        let line = self.line_mut(&chunk.partition);
+        let (mut own, entry) = (line.own, line.entry);
+        let mut kept: Vec<u32> = vec![];
+        // Until the first row is left out, `kept` stands for all rows so far.
+        let mut all_kept = true;
+        let (mut late, mut refused) = (vec![], vec![]);
+        let nulls = times.nulls();
+        for (row, ts) in times.values().iter().enumerate() {
+            let left_out = if nulls.is_some_and(|n| n.is_null(row)) {
+                None
+            } else if refuse(chunk.positions[row], *ts) {
+                Some(&mut refused)
+            } else {
+                let bar = own.max(entry).saturating_sub(allowed_lateness_us);
+                own = own.max(ts.saturating_sub(delay_us));
+                (*ts < bar).then_some(&mut late)
+            };
+            match left_out {
+                None if all_kept => {}
+                None => kept.push(row as u32),
+                Some(positions) => {
+                    if all_kept {
+                        kept.extend(0..row as u32);
+                        all_kept = false;
+                    }
+                    positions.push(chunk.positions[row]);
+                }
+            }
+        }
+        line.own = own;
+        self.advance();
+        if all_kept {
+            return Admitted::whole(chunk);
+        }
+        Admitted { late, refused, ..Admitted::some(chunk, kept) }
+    }
+
+    /// Recomputes the watermark; it only grows.
+    fn advance(&mut self) {
+        let computed = if self.partitions.is_empty() {
+            WATERMARK_NONE
+        } else if self.partitions.values().all(|line| line.ended) {
+            WATERMARK_END
+        } else if self.options.time_column.is_none() {
+            WATERMARK_NONE
+        } else {
+            let active = self.partitions.values().filter(|line| line.active());
+            // With all partitions silent nothing holds the watermark, and nothing moves it.
+            active.map(PartitionLine::line).min().unwrap_or(WATERMARK_NONE)
+        };
+        self.watermark = self.watermark.max(computed);
     }
 }
+
+impl PartitionLine {
+    fn new() -> Self {
+        PartitionLine {
+            own: WATERMARK_NONE,
+            entry: WATERMARK_NONE,
+            idle: false,
+            ended: false,
+            last_active_us: UNKNOWN_US,
+        }
+    }
+
+    /// Holds the watermark back.
+    pub fn active(&self) -> bool {
+        !self.idle && !self.ended
+    }
+
+    /// The larger of own and entry line.
+    pub fn line(&self) -> i64 {
+        self.own.max(self.entry)
+    }
+}
+
+impl Admitted {
+    fn whole(chunk: &Chunk) -> Self {
+        Admitted {
+            rows: chunk.rows.clone(),
+            positions: chunk.positions.clone(),
+            late: vec![],
+            refused: vec![],
+            decisions: vec![],
+        }
+    }
+
+    fn some(chunk: &Chunk, kept: Vec<u32>) -> Self {
+        let positions = kept.iter().map(|row| chunk.positions[*row as usize]).collect();
+        let rows = take_record_batch(&chunk.rows, &UInt32Array::from(kept)).expect("rows of this batch");
+        Admitted { rows, positions, late: vec![], refused: vec![], decisions: vec![] }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -5,8 +5,19 @@
 //! offsets. Readers run on a thread of their own and may block. Lateness is decided in [`admission`], not here.
 
 pub mod admission;
+mod datagen;
 mod error;
+mod file;
+mod format;
+mod generator;
+mod nexmark;
+mod options;
+mod registry;
 mod source;
+#[cfg(test)]
+mod testing;
 
 pub use error::ConnectorError;
+pub use options::{Freshness, IdleAdvance, SourceOptions, parse_duration_us};
+pub use registry::{ColumnSpec, ConfiguredSource, FormatSpec, configure};
 pub use source::{Chunk, Offsets, OpenRequest, PartitionState, ReadEvent, RecordError, SourceConfig, SourceReader};

@@ -54,7 +54,9 @@ pub(crate) enum Command {
     Feed { epoch: Epoch, batch: FeedBatch },
     /// Private feed of one dataflow that is catching up.
     FeedPrivate { dataflow: ObjectId, epoch: Epoch, batch: FeedBatch },
-    /// From now on the shared feed of all its inputs reaches this dataflow.
+    /// The dataflow takes part in shared epochs from here on, but its shared commands wait for `Attach`.
+    Hold { dataflow: ObjectId },
+    /// Private feeds are over: what was held follows, then the shared feed.
     Attach { dataflow: ObjectId },
     /// Opens an epoch that concerns these dataflows; all its feeds have been sent.
     Advance { record: Arc<EpochRecord>, dataflows: Arc<Vec<ObjectId>> },

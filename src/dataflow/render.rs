@@ -28,6 +28,8 @@ pub struct RenderedInput {
     pub relation: ObjectId,
     /// Columns of the relation that the graph reads.
     pub columns: Vec<usize>,
+    /// Fed from another dataflow's output on this worker, not from outside.
+    pub tapped: bool,
     pub port: InputPort,
 }
 
@@ -64,7 +66,7 @@ pub fn render(worker: &mut Worker, create: &CreateDataflow, context: &RenderCont
                 (NodeKind::Input { relation, columns }, _) => {
                     let mut port = InputPort::new_with_builder();
                     let stream = scope.input_from(&mut port);
-                    inputs.push(RenderedInput { relation: *relation, columns: columns.clone(), port });
+                    inputs.push(RenderedInput { relation: *relation, columns: columns.clone(), tapped: false, port });
                     stream
                 }
                 (NodeKind::Operator(_), Some(operator)) => {

@@ -98,6 +98,11 @@ impl Runtime {
         self.send(worker, Command::FeedPrivate { dataflow, epoch, batch });
     }
 
+    /// See `Join` in the clock: shared commands for this dataflow queue up until `attach`.
+    pub fn hold(&self, dataflow: ObjectId) {
+        self.broadcast(|| Command::Hold { dataflow });
+    }
+
     pub fn attach(&self, dataflow: ObjectId) {
         self.broadcast(|| Command::Attach { dataflow });
     }

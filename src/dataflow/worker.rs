@@ -34,11 +34,19 @@ pub struct WorkerContext {
 struct Hosted {
     rendered: Rendered,
     tap: Rc<RefCell<OutputTap>>,
-    /// False while it catches up from private feeds.
-    attached: bool,
+    feed: FeedState,
     /// Ports that are still being filled from a snapshot, and what waits behind it.
     snapshots: BTreeMap<usize, Snapshot>,
     reported: Epoch,
+}
+
+/// How a dataflow relates to the shared feed.
+enum FeedState {
+    /// Catching up from private feeds; shared epochs do not concern it yet.
+    Private,
+    /// Shared commands queue up behind the last private ones.
+    Held(Vec<Command>),
+    Attached,
 }
 
 struct Snapshot {
@@ -83,8 +91,12 @@ impl State<'_> {
         match command {
             Command::Create(create) => self.create(*create),
             Command::Feed { epoch, batch } => {
-                for hosted in self.dataflows.values_mut().filter(|h| h.attached) {
-                    feed(hosted, epoch, &batch);
+                for hosted in self.dataflows.values_mut() {
+                    match &mut hosted.feed {
+                        FeedState::Private => {}
+                        FeedState::Held(queue) => queue.push(Command::Feed { epoch, batch: batch.clone() }),
+                        FeedState::Attached => feed(hosted, epoch, &batch),
+                    }
                 }
             }
             Command::FeedPrivate { dataflow, epoch, batch } => {
@@ -92,12 +104,16 @@ impl State<'_> {
                     feed(hosted, epoch, &batch);
                 }
             }
-            Command::Attach { dataflow } => {
+            Command::Hold { dataflow } => {
                 if let Some(hosted) = self.dataflows.get_mut(&dataflow) {
-                    hosted.attached = true;
+                    hosted.feed = FeedState::Held(vec![]);
                 }
             }
-            Command::Advance { record, dataflows } => self.advance(record, &dataflows),
+            Command::Attach { dataflow } => self.attach(dataflow),
+            Command::Advance { record, dataflows } => {
+                self.opened = record.epoch;
+                self.advance(record, &dataflows);
+            }
             Command::AdvancePrivate { dataflow, record } => {
                 if self.dataflows.contains_key(&dataflow) {
                     self.open(dataflow, &record);
@@ -133,7 +149,8 @@ impl State<'_> {
             }
         };
         let fresh = matches!(create.start, Start::Fresh);
-        let mut hosted = Hosted { rendered, tap, attached: !fresh, snapshots: BTreeMap::new(), reported: start };
+        let feed = if fresh { FeedState::Private } else { FeedState::Attached };
+        let mut hosted = Hosted { rendered, tap, feed, snapshots: BTreeMap::new(), reported: start };
         for port in 0..hosted.rendered.inputs.len() {
             self.start_port(&mut hosted, port, fresh, start);
         }
@@ -146,7 +163,9 @@ impl State<'_> {
         if !fresh {
             input.port.advance_to(start + 1);
         }
+        // A table's own dataflow reads its writes, not itself; it is not among the dataflows yet.
         let Some(upstream) = self.dataflows.get(&input.relation) else { return };
+        input.tapped = true;
         let mut tap = upstream.tap.borrow_mut();
         tap.idle = false;
         if fresh {
@@ -158,15 +177,41 @@ impl State<'_> {
     }
 
     fn advance(&mut self, record: Arc<EpochRecord>, dataflows: &[ObjectId]) {
-        self.opened = record.epoch;
+        let mut ready = vec![];
         for id in dataflows {
-            if self.dataflows.contains_key(id) {
-                self.open(*id, &record);
+            match self.dataflows.get_mut(id).map(|hosted| &mut hosted.feed) {
+                Some(FeedState::Held(queue)) => {
+                    let dataflows = Arc::new(vec![*id]);
+                    queue.push(Command::Advance { record: record.clone(), dataflows });
+                    // Its readers must not run ahead of it.
+                    self.dataflows[id].tap.borrow_mut().outstanding.push_back(record.epoch);
+                }
+                Some(_) => {
+                    self.dataflows[id].tap.borrow_mut().outstanding.push_back(record.epoch);
+                    self.open(*id, &record);
+                    ready.push(*id);
+                }
+                None => {}
             }
         }
-        for id in dataflows {
-            if self.dataflows.contains_key(id) {
-                self.advance_ports(*id, record.epoch);
+        ready.into_iter().for_each(|id| self.advance_ports(id, record.epoch));
+    }
+
+    /// Carries out what was held for a dataflow, in order.
+    fn attach(&mut self, id: ObjectId) {
+        let Some(hosted) = self.dataflows.get_mut(&id) else { return };
+        let held = std::mem::replace(&mut hosted.feed, FeedState::Attached);
+        let FeedState::Held(queue) = held else { return };
+        for command in queue {
+            match command {
+                Command::Feed { epoch, batch } => {
+                    feed(self.dataflows.get_mut(&id).expect("just attached"), epoch, &batch);
+                }
+                Command::Advance { record, .. } => {
+                    self.open(id, &record);
+                    self.advance_ports(id, record.epoch);
+                }
+                _ => unreachable!("only feeds and epochs are held"),
             }
         }
     }
@@ -175,7 +220,6 @@ impl State<'_> {
     fn open(&mut self, id: ObjectId, record: &Arc<EpochRecord>) {
         let hosted = self.dataflows.get_mut(&id).expect("checked by the caller");
         hosted.rendered.records.borrow_mut().push(record.clone());
-        hosted.tap.borrow_mut().outstanding.push_back(record.epoch);
     }
 
     /// Moves the ports of a dataflow past `epoch`: fed ports at once, tapped ports as far as their relation is sealed.
@@ -185,7 +229,7 @@ impl State<'_> {
             .rendered
             .inputs
             .iter()
-            .map(|input| self.dataflows.get(&input.relation).map(|up| up.tap.borrow().upper(opened)))
+            .map(|input| self.upstream(id, input).map(|up| up.tap.borrow().upper(opened)))
             .collect();
         let hosted = self.dataflows.get_mut(&id).expect("checked by the caller");
         for (port, upper) in uppers.into_iter().enumerate() {
@@ -193,6 +237,12 @@ impl State<'_> {
                 advance_port(&mut hosted.rendered.inputs[port], upper.unwrap_or(epoch + 1));
             }
         }
+    }
+
+    /// The dataflow that feeds an input through a tap.
+    fn upstream(&self, reader: ObjectId, input: &RenderedInput) -> Option<&Hosted> {
+        assert!(!input.tapped || input.relation != reader, "a table reads its writes, not itself");
+        input.tapped.then(|| self.dataflows.get(&input.relation)).flatten()
     }
 
     /// Forwards what dataflows have sealed to their readers on this worker.
@@ -270,7 +320,7 @@ fn advance_port(input: &mut RenderedInput, upper: Epoch) {
 
 /// Sends a batch of a relation to the ports that read it, each with its own columns.
 fn feed(hosted: &mut Hosted, epoch: Epoch, batch: &FeedBatch) {
-    for input in hosted.rendered.inputs.iter_mut().filter(|i| i.relation == batch.relation) {
+    for input in hosted.rendered.inputs.iter_mut().filter(|i| !i.tapped && i.relation == batch.relation) {
         let positions: Vec<usize> = input
             .columns
             .iter()
@@ -299,7 +349,7 @@ fn forward(
     upper: Epoch,
 ) {
     for (port, input) in reader.rendered.inputs.iter_mut().enumerate() {
-        if input.relation != relation {
+        if !input.tapped || input.relation != relation {
             continue;
         }
         if let Some(snapshot) = reader.snapshots.get_mut(&port) {

@@ -1,5 +1,40 @@
 //! The database: sessions, statements, epochs, reads, durability. Everything a client can do, without the wire.
+//!
+//! Where to read: `engine.rs` (what is shared), `recovery.rs` (opening), `clock.rs` (input → epochs), `oracle.rs`
+//! (which epoch a query reads), `feed.rs` + `history.rs` (sources), `tables.rs` (writes), `dataflows.rs` (bringing a
+//! view to life), `checkpoint.rs`, `session.rs` + `statements/` (one file per statement), `reads/` (DataFusion),
+//! `system/` (system relations). Threads: hw-clock, hw-checkpoint, hw-journal (state), hw-src-*, timely's workers,
+//! hw-query; nothing CPU-bound runs on the caller's runtime.
 
 mod api;
+mod checkpoint;
+mod clock;
+mod config;
+mod dataflows;
+mod engine;
+mod feed;
+mod gate;
+mod history;
+mod jobs;
+mod log;
+mod metrics;
+mod oracle;
+mod parameters;
+mod reads;
+mod recovery;
+mod relation;
+mod session;
+mod source_stats;
+mod statements;
+mod system;
+mod tables;
+mod time;
+mod transaction;
 
-pub use api::{Column, Described, Notice, NoticeSeverity, Prepared, Response, RowStream, TransactionStatus};
+pub use api::{
+    Column, Described, Notice, NoticeSeverity, Prepared, Response, RowStream, TransactionStatus,
+};
+pub use config::EngineConfig;
+pub use engine::Engine;
+pub use metrics::{MetricKind, MetricSample};
+pub use session::Session;

@@ -4,14 +4,35 @@
 //! [`spec`] is the read-only description the planner makes and the catalog persists; [`Operator`] the mutable thing
 //! with state. To add an operator: a variant in `spec.rs`, a file beside its nearest neighbour, a changelog test.
 
+pub mod aggregate;
 pub mod arrangement;
 #[cfg(test)]
 mod changelog;
+mod construct;
+mod dirt;
+mod emit_on_close;
 mod filter_project;
+mod join;
+mod materialize;
 mod operator;
 mod recompute;
+mod session;
+mod session_aggregate;
 pub mod spec;
+mod timeline;
+mod top_n;
+mod union;
+mod window;
 
+pub use aggregate::{AggregateOperator, PartialAggregateOperator};
+pub use emit_on_close::EmitOnCloseOperator;
 pub use filter_project::FilterProjectOperator;
+pub use join::JoinOperator;
+pub use materialize::MaterializeOperator;
 pub use operator::{BuildContext, Cut, Operator, OperatorError, Output, Progress, RestoredTable, TableCut, TableKind};
 pub use recompute::RecomputeOperator;
+pub use session::SessionOperator;
+pub use session_aggregate::SessionAggregateOperator;
+pub use top_n::TopNOperator;
+pub use union::UnionOperator;
+pub use window::WindowOperator;

@@ -112,7 +112,9 @@ impl Dialect for HighwaterDialect {
     }
 
     fn is_select_item_alias(&self, explicit: bool, keyword: &Keyword, parser: &mut Parser) -> bool {
-        explicit || (self.is_column_alias(keyword, parser) && !emit_clause_begins(parser))
+        // ON begins ON CONFLICT after the SELECT of an INSERT.
+        let clause = *keyword == Keyword::ON || emit_clause_begins(parser);
+        explicit || (self.is_column_alias(keyword, parser) && !clause)
     }
 
     fn is_table_factor_alias(&self, explicit: bool, keyword: &Keyword, parser: &mut Parser) -> bool {

@@ -9,6 +9,7 @@
 //! Start at `parse.rs`; each statement family has a file named after it.
 
 mod columns;
+mod compose;
 mod copy;
 mod create;
 mod create_source;
@@ -33,6 +34,7 @@ mod session_keys;
 mod set;
 mod show;
 mod statement;
+mod subquery_error;
 mod subscribe;
 mod tokens;
 mod transaction;
@@ -42,6 +44,7 @@ mod window_tvf;
 #[cfg(test)]
 mod tests;
 
+pub use compose::{select_columns_from, select_from};
 pub use dialect::HighwaterDialect;
 pub use error::SqlParseError;
 pub use interval::{interval_text_us, interval_us};

@@ -4,9 +4,10 @@
 //! it is normalised (`query.rs`).
 
 use sqlparser::ast;
-use sqlparser::parser::Parser;
-use sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
+use sqlparser::parser::{Parser, ParserError};
+use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer};
 use types::limits::SQL_BYTES_MAX;
+use types::{SqlError, SqlState};
 
 use crate::dialect::HighwaterDialect;
 use crate::error::{Failure, SqlParseError};
@@ -14,7 +15,8 @@ use crate::position::Lines;
 use crate::statement::{ParsedStatement, Statement};
 use crate::tokens::{self, Parsed, unexpected};
 use crate::{
-    copy, create, cursor, dml, drop, explain, nesting, prepared, query, refused, set, show, subscribe, transaction,
+    copy, create, cursor, dml, drop, explain, nesting, prepared, query, refused, set, show, subquery_error, subscribe,
+    transaction,
 };
 
 /// How deep parentheses, subqueries and calls may nest; each level costs the parser some kilobytes of stack.
@@ -28,23 +30,47 @@ static DIALECT: HighwaterDialect = HighwaterDialect {};
 /// statements we know but don't have; others as the clause at fault says.
 pub fn parse(sql: &str) -> Result<Vec<ParsedStatement>, SqlParseError> {
     let (lines, tokens) = tokenise(sql)?;
-    let mut parser = parser_over(tokens.clone());
-    parse_all(&mut parser, sql, &lines).map_err(|failure| lines.resolve(failure, &tokens))
+    let work = || {
+        parse_all(&mut parser_over(tokens.clone()), sql, &lines).map_err(|failure| match failure {
+            Failure::Parser(error @ ParserError::ParserError(_)) => {
+                Failure::Parser(subquery_error::sharpen(error, &tokens, NESTING_DEPTH_MAX))
+            }
+            other => other,
+        })
+    };
+    on_suitable_stack(&tokens, work).map_err(|failure| lines.resolve(failure, &tokens))
 }
 
 /// Parses one expression, for example the stored text of a default. Errors as [`parse`].
 pub fn parse_expression(sql: &str) -> Result<ast::Expr, SqlParseError> {
     let (lines, tokens) = tokenise(sql)?;
-    let mut parser = parser_over(tokens.clone());
-    let parsed = (|| {
+    let work = || {
+        let mut parser = parser_over(tokens.clone());
         let mut expr = parser.parse_expr()?;
         if !tokens::at_end(&parser) {
             return Err(unexpected(&parser, "the end of the expression"));
         }
         query::normalise(&mut expr)?;
         Ok(expr)
-    })();
-    parsed.map_err(|failure: Failure| lines.resolve(failure, &tokens))
+    };
+    on_suitable_stack(&tokens, work).map_err(|failure| lines.resolve(failure, &tokens))
+}
+
+/// Stack for parsing the deepest text that the limits let through.
+const LARGE_STACK_BYTES: usize = 32 * 1024 * 1024;
+
+/// Runs the parser here, or for deeply nested text on a thread of its own, since a caller's stack may be small.
+fn on_suitable_stack<T: Send>(tokens: &[TokenWithSpan], work: impl FnOnce() -> Parsed<T> + Send) -> Parsed<T> {
+    if !nesting::needs_large_stack(tokens) {
+        return work();
+    }
+    std::thread::scope(|scope| {
+        let builder = std::thread::Builder::new().name("sql-parse".to_owned()).stack_size(LARGE_STACK_BYTES);
+        let thread = builder.spawn_scoped(scope, work).map_err(|error| {
+            SqlError::new(SqlState::InsufficientResources, format!("cannot start a thread for parsing: {error}"))
+        })?;
+        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
 }
 
 fn tokenise(sql: &str) -> Result<(Lines<'_>, Vec<TokenWithSpan>), SqlParseError> {
@@ -81,9 +107,18 @@ fn parse_all(p: &mut Parser, sql: &str, lines: &Lines) -> Parsed<Vec<ParsedState
             return Err(unexpected(p, "the end of the statement"));
         }
         query::normalise_statement(&mut statement)?;
-        let end = lines.byte(p.get_current_token().span.end);
+        let end = lines.byte(last_token_end(p));
         statements.push(ParsedStatement { text: sql[start..end].to_owned(), statement });
     }
+}
+
+/// Where the last token that was taken ends; looking ahead may have left whitespace behind it.
+fn last_token_end(p: &Parser) -> Location {
+    let mut index = p.index().saturating_sub(1);
+    while index > 0 && matches!(p.token_at(index).token, Token::Whitespace(_)) {
+        index -= 1;
+    }
+    p.token_at(index).span.end
 }
 
 /// One statement, up to but without its semicolon; queries in it are not yet normalised.

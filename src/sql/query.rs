@@ -9,6 +9,7 @@ use sqlparser::parser::Parser;
 use crate::error::Failure;
 use crate::statement::{CopySource, Statement, Subscribe, SubscribeTarget};
 use crate::tokens::{self, Parsed};
+use crate::window_call::{select_star_from, table_factor};
 use crate::{grouped_windows, session_keys, window_tvf};
 
 pub(crate) fn parse(p: &mut Parser) -> Parsed<Statement> {
@@ -18,6 +19,11 @@ pub(crate) fn parse(p: &mut Parser) -> Parsed<Statement> {
 /// A query that only reads.
 pub(crate) fn parse_query(p: &mut Parser) -> Parsed<Box<ast::Query>> {
     let start = tokens::here(p);
+    if tokens::accept(p, "TABLE") {
+        // sqlparser's `TABLE name` reads one token too many and forgets quotes.
+        let name = tokens::parse_object_name(p)?;
+        return Ok(Box::new(select_star_from(table_factor(name))));
+    }
     let query = p.parse_query()?;
     refuse_writes(&query.body, start)?;
     Ok(query)

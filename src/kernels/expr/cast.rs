@@ -76,7 +76,7 @@ pub(crate) fn postgres_type_name(data_type: &DataType) -> String {
 /// Casts every value. `try_cast`: bad values become NULL.
 ///
 /// Errors: `Evaluation` of the first bad value.
-pub(crate) fn cast_array(array: &ArrayRef, to: &DataType, try_cast: bool) -> Result<ArrayRef, KernelError> {
+pub fn cast_array(array: &ArrayRef, to: &DataType, try_cast: bool) -> Result<ArrayRef, KernelError> {
     let from = array.data_type();
     if from == to {
         return Ok(array.clone());

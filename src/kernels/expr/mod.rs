@@ -13,6 +13,7 @@ mod tests;
 use arrow::datatypes::DataType;
 use serde::{Deserialize, Serialize};
 
+pub use cast::cast_array;
 pub use compile::CompiledExpr;
 pub(crate) use compile::physical;
 pub use evaluate::{Evaluated, evaluate_delta};

@@ -5,90 +5,36 @@
 //! pointers. Pages a reader holds are copied before they change, others change in place.
 //! Per-epoch net deltas are kept from `retain_from` on, so that a reader below the frontier can undo them and a
 //! subscription can follow them.
+//!
+//! `shard` is the door. Inside: `rows` (the writer: pages, `index`, free slots), `page_table` → `page` → `column`
+//! (storage by cell width, see `layout`), `gather` (pages back to Arrow), `history` (net deltas), `snapshot` (readers),
+//! `cut` (checkpoints of keyed relations), `errors`,
+//! `net` (consolidation by hash).
 
-use std::sync::Arc;
+mod column;
+mod cut;
+mod errors;
+mod gather;
+mod history;
+mod index;
+mod layout;
+mod net;
+mod page;
+mod page_table;
+mod rows;
+mod shard;
+mod snapshot;
 
-use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
-use types::{DeltaBatch, Epoch, ErrorDelta, SqlError};
+pub(crate) use column::Store;
+pub(crate) use errors::Errors;
+pub(crate) use gather::{gather, take_rows};
+pub(crate) use index::RowIndex;
+pub(crate) use layout::{Incoming, Layout};
+pub(crate) use net::net;
+pub(crate) use page_table::{PageTable, place};
+pub(crate) use rows::{Prepared, Rows, hashes_of};
+pub use shard::Shard;
+pub use snapshot::{ShardSnapshot, first_error};
 
-/// One worker's part of a relation.
-pub struct Shard {
-    _private: (),
-}
-
-/// What a reader sees of one shard at one epoch.
-pub struct ShardSnapshot {
-    _private: (),
-}
-
-impl Shard {
-    /// An empty shard. `key`: see `MaterializeSpec::key`.
-    pub fn new(schema: SchemaRef, key: Option<Vec<usize>>) -> Arc<Shard> {
-        let _ = (schema, key);
-        unimplemented!()
-    }
-
-    pub fn schema(&self) -> SchemaRef {
-        unimplemented!()
-    }
-
-    /// Applies the net change of `epoch` (greater than any before) and publishes it. Deltas at or below `retain_from`
-    /// may be forgotten.
-    pub fn apply(
-        &self,
-        epoch: Epoch,
-        deltas: &[DeltaBatch],
-        errors: &[ErrorDelta],
-    ) -> Result<(), crate::OperatorError> {
-        let _ = (epoch, deltas, errors);
-        unimplemented!()
-    }
-
-    /// Raises the oldest epoch readers may still ask for. Monotone.
-    pub fn set_retain_from(&self, epoch: Epoch) {
-        let _ = epoch;
-        unimplemented!()
-    }
-
-    /// The shard as of `epoch`, which must lie between retain_from and the last applied epoch (a later epoch means
-    /// "nothing happened since").
-    pub fn snapshot(&self, epoch: Epoch) -> ShardSnapshot {
-        let _ = epoch;
-        unimplemented!()
-    }
-
-    /// Net changes of epochs in (after, upto], in epoch order.
-    pub fn deltas(&self, after: Epoch, upto: Epoch) -> Vec<(Epoch, Arc<Vec<DeltaBatch>>)> {
-        let _ = (after, upto);
-        unimplemented!()
-    }
-
-    /// Rows whose key columns equal `key` (one row per lookup key) as of `epoch`. Relations without a key: refused.
-    pub fn lookup(&self, key: &RecordBatch, epoch: Epoch) -> Option<RecordBatch> {
-        let _ = (key, epoch);
-        unimplemented!()
-    }
-
-    pub fn memory_bytes(&self) -> usize {
-        unimplemented!()
-    }
-}
-
-impl ShardSnapshot {
-    /// Live rows, `projection` columns, in batches of at most 8192 rows; rows with multiplicity m stand m times.
-    /// Lazy: pages are converted as the iterator advances.
-    pub fn batches(self, projection: Option<&[usize]>) -> Box<dyn Iterator<Item = RecordBatch> + Send> {
-        let _ = projection;
-        unimplemented!()
-    }
-
-    /// The first error the relation holds at this epoch, if any.
-    pub fn error(&self) -> Option<SqlError> {
-        unimplemented!()
-    }
-
-    pub fn num_rows(&self) -> usize {
-        unimplemented!()
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,191 @@
+//! Connector `file` (Flink: `filesystem`): a file, a directory or a glob on the server, read once or followed.
+//!
+//! One partition per file, named by its path as matched. Positions are byte offsets of records (CSV, JSON lines) or
+//! row numbers (Parquet). Without `follow` the files listed at open are read one after the other and the source ends;
+//! with it, appended records and new files are delivered as they come (`follow.rs`). A file that got shorter or was
+//! replaced is an error, never skipped over.
+
+mod follow;
+mod listing;
+mod once;
+mod parquet_file;
+mod text_file;
+
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+
+use crate::format::csv::{CsvDecoder, CsvFormat};
+use crate::format::json::{JsonDecoder, JsonFormat};
+use crate::format::parquet::ParquetFile;
+use crate::format::{TextDecoder, rows};
+use crate::options::OptionBag;
+use crate::registry::FormatSpec;
+use crate::{Chunk, ConnectorError, OpenRequest, SourceConfig, SourceReader};
+use listing::Listing;
+use parquet_file::ParquetPartition;
+use text_file::TextPartition;
+
+/// Rows per chunk unless the reader is asked for fewer.
+const CHUNK_ROWS: usize = 65_536;
+/// Files whose contents are looked at when the source is created.
+const FILES_CHECKED_MAX: usize = 16;
+
+#[derive(Debug, Clone)]
+pub(crate) struct FileConfig {
+    listing: Listing,
+    follow: bool,
+    format: FileFormat,
+    schema: SchemaRef,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum FileFormat {
+    Csv(CsvFormat),
+    Json(JsonFormat),
+    Parquet,
+}
+
+impl FileFormat {
+    fn take(encode: &str, bag: &mut OptionBag) -> Result<Self, ConnectorError> {
+        match encode.to_ascii_uppercase().as_str() {
+            "CSV" => Ok(FileFormat::Csv(CsvFormat::take(bag)?)),
+            "JSON" => Ok(FileFormat::Json(JsonFormat::take(bag)?)),
+            "PARQUET" => Ok(FileFormat::Parquet),
+            "" => {
+                let (connector, name) = (bag.connector().to_string(), "format".to_string());
+                Err(ConnectorError::MissingOption { connector, name })
+            }
+            _ => Err(unsupported(bag, encode.to_string())),
+        }
+    }
+}
+
+fn unsupported(bag: &OptionBag, format: String) -> ConnectorError {
+    ConnectorError::UnsupportedFormat {
+        connector: bag.connector().to_string(),
+        format,
+        known: "PLAIN ENCODE CSV, PLAIN ENCODE JSON, PLAIN ENCODE PARQUET".into(),
+    }
+}
+
+impl FileConfig {
+    /// Takes the options. `format` is the FORMAT … ENCODE clause with its own options; without one the option `format`
+    /// (Flink) names the encoding and its options stand among the others.
+    pub fn take(bag: &mut OptionBag, format: &FormatSpec, schema: SchemaRef) -> Result<Self, ConnectorError> {
+        let listing = Listing::new(bag.required("path")?)?;
+        let follow = bag.boolean("follow")?;
+        // In Flink naming an interval is what makes the source look for more.
+        let monitored = bag.duration_us("source.monitor-interval")?.is_some();
+        let named = bag.take("format").unwrap_or_default();
+        if !matches!(format.format.as_str(), "" | "PLAIN") {
+            return Err(unsupported(bag, format!("{} ENCODE {}", format.format, format.encode)));
+        }
+        let encoded = if format.encode.is_empty() {
+            FileFormat::take(&named, bag)?
+        } else {
+            let mut format_bag = OptionBag::new(bag.connector(), &format.options);
+            let encoded = FileFormat::take(&format.encode, &mut format_bag)?;
+            format_bag.finish()?;
+            encoded
+        };
+        schema.fields().iter().try_for_each(|f| rows::readable(f.name(), f.data_type()))?;
+        Ok(FileConfig { listing, follow: follow.unwrap_or(monitored), format: encoded, schema })
+    }
+
+    fn check(&self, path: &str) -> Result<(), ConnectorError> {
+        let open = || std::fs::File::open(path);
+        match &self.format {
+            FileFormat::Parquet if self.follow && ParquetFile::open(path).is_err() => open().map(drop),
+            FileFormat::Parquet => return ParquetFile::open(path)?.check(&self.schema),
+            FileFormat::Csv(csv) if csv.header => return self.text(path, 0, None, &[])?.begin().map(drop),
+            FileFormat::Csv(_) | FileFormat::Json(_) => open().map(drop),
+        }
+        .map_err(|source| ConnectorError::Io { path: path.to_string(), source })
+    }
+
+    fn text(
+        &self,
+        path: &str,
+        from: u64,
+        until: Option<u64>,
+        projection: &[usize],
+    ) -> Result<TextPartition, ConnectorError> {
+        let schema = self.schema.clone();
+        let decoder: Box<dyn TextDecoder> = match &self.format {
+            FileFormat::Csv(csv) => Box::new(CsvDecoder::new(csv.clone(), path, schema, projection)),
+            FileFormat::Json(json) => Box::new(JsonDecoder::new(json.clone(), schema, projection)),
+            FileFormat::Parquet => unreachable!("Parquet is not a text format"),
+        };
+        TextPartition::open(path, decoder, self.projected(projection), from, until, self.follow)
+    }
+
+    fn projected(&self, projection: &[usize]) -> SchemaRef {
+        Arc::new(self.schema.project(projection).expect("the projection names columns of the schema"))
+    }
+
+    /// Opens one file at `from`, to be read up to `until` or its end.
+    fn partition(
+        &self,
+        path: &str,
+        from: u64,
+        until: Option<u64>,
+        projection: &[usize],
+    ) -> Result<Box<dyn PartitionReader>, ConnectorError> {
+        Ok(match &self.format {
+            FileFormat::Parquet => {
+                Box::new(ParquetPartition::new(path, self.projected(projection), from, until, self.follow))
+            }
+            FileFormat::Csv(_) | FileFormat::Json(_) => Box::new(self.text(path, from, until, projection)?),
+        })
+    }
+}
+
+/// One open file.
+trait PartitionReader: Send {
+    fn read(&mut self, rows_max: usize) -> Result<Step, ConnectorError>;
+}
+
+enum Step {
+    Chunk(Chunk),
+    /// Nothing complete is there now; more may come.
+    Pending,
+    /// Read to its end, or to `until`.
+    End,
+}
+
+impl SourceConfig for FileConfig {
+    fn connector(&self) -> &str {
+        "file"
+    }
+
+    fn schema(&self) -> SchemaRef {
+        self.schema.clone()
+    }
+
+    fn bounded(&self) -> bool {
+        !self.follow
+    }
+
+    fn validate(&self) -> Result<(), ConnectorError> {
+        let files = self.listing.list()?;
+        if files.is_empty() && !self.follow {
+            return Err(ConnectorError::FileNotFound { path: self.listing.path().to_string() });
+        }
+        files.iter().take(FILES_CHECKED_MAX).try_for_each(|path| self.check(path))
+    }
+
+    fn open(&self, request: OpenRequest) -> Result<Box<dyn SourceReader>, ConnectorError> {
+        if self.follow && request.until.is_none() {
+            return Ok(Box::new(follow::FollowReader::open(self.clone(), request)?));
+        }
+        Ok(Box::new(once::OnceReader::open(self.clone(), request)?))
+    }
+}
+
+fn rows_max(request: &OpenRequest) -> usize {
+    if request.chunk_rows_max == 0 { CHUNK_ROWS } else { request.chunk_rows_max }
+}
+
+#[cfg(test)]
+mod tests;

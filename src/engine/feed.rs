@@ -1,0 +1,368 @@
+//! The shared feed of one source: a named thread that reads the connector, decides admission and hands chunks to the
+//! epoch clock. It is the only one that reads the source live; later views replay its history instead.
+//!
+//! Back-pressure is by permits: a chunk holds one until the clock has put it into an epoch. At the memory limit the
+//! feed pauses. Reading errors stop the source, are logged and shown in `hw_catalog.sources`; reads go on.
+
+use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use arrow::array::RecordBatch;
+use connectors::admission::{Admission, Decision};
+use connectors::{ConnectorError, Offsets, OpenRequest, ReadEvent, RecordError, SourceConfig, SourceReader};
+use types::{MemoryBudget, ObjectId, WATERMARK_END, limits};
+
+use crate::clock::ClockMessage;
+use crate::history::{HistoryCursor, HistoryEvent, HistoryStep, Replayed, SourceHistory};
+use crate::time::now_us;
+
+/// Longest wait for input before control messages and idleness are looked at again.
+const WAIT_MAX: Duration = Duration::from_millis(100);
+/// Pause between looks at the memory budget while it is exceeded.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// What one read brought, after admission. Rows may be empty: decisions and watermarks travel too.
+#[derive(Debug)]
+pub struct FeedChunk {
+    pub source: ObjectId,
+    pub events: Vec<HistoryEvent>,
+    pub rows: RecordBatch,
+    /// Which columns of the source `rows` carries.
+    pub columns: Arc<Vec<usize>>,
+    /// Admission after this chunk; `None` if unchanged.
+    pub admission: Option<Admission>,
+    pub watermark: i64,
+    pub ended: bool,
+    pub late: u64,
+    pub errors: Vec<(String, RecordError)>,
+    pub bytes: u64,
+}
+
+pub enum FeedControl {
+    /// Decode these columns (ascending) from now on, then put the marker into the clock's queue.
+    Project { columns: Vec<usize>, marker: Sender<()> },
+    Stop,
+}
+
+/// Where a feed starts.
+pub struct FeedStart {
+    pub source: ObjectId,
+    pub name: String,
+    pub config: Arc<dyn SourceConfig>,
+    /// As of `offsets`.
+    pub admission: Admission,
+    pub offsets: Offsets,
+    /// Logged steps after `offsets` that must be repeated exactly before new decisions are taken.
+    pub logged: Vec<HistoryStep>,
+    /// Answered by the clock once the logged steps are in epochs.
+    pub repeated: Option<Sender<()>>,
+    /// Columns of the source, ascending, with the event-time column among them.
+    pub columns: Vec<usize>,
+    /// Event-time column of the source.
+    pub time_column: Option<usize>,
+}
+
+/// The clock's and the engine's end of a feed.
+pub struct FeedHandle {
+    pub control: Sender<FeedControl>,
+    pub permits: Arc<Permits>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl FeedHandle {
+    pub fn stop(mut self) {
+        let _ = self.control.send(FeedControl::Stop);
+        self.permits.close();
+        if let Some(thread) = self.thread.take() {
+            // The feed's own failures were reported through the clock.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// A counting semaphore for chunks in the clock's queue.
+pub struct Permits {
+    state: Mutex<(usize, bool)>,
+    freed: Condvar,
+}
+
+impl Permits {
+    fn new(count: usize) -> Arc<Permits> {
+        Arc::new(Permits { state: Mutex::new((count, false)), freed: Condvar::new() })
+    }
+
+    /// False once closed.
+    fn acquire(&self) -> bool {
+        let mut state = self.state.lock().expect("no panic while holding permits");
+        while state.0 == 0 && !state.1 {
+            state = self.freed.wait(state).expect("no panic while holding permits");
+        }
+        state.0 = state.0.saturating_sub(1);
+        !state.1
+    }
+
+    pub fn release(&self) {
+        self.state.lock().expect("no panic while holding permits").0 += 1;
+        self.freed.notify_one();
+    }
+
+    fn close(&self) {
+        self.state.lock().expect("no panic while holding permits").1 = true;
+        self.freed.notify_all();
+    }
+}
+
+/// Starts the thread.
+pub fn start(start: FeedStart, clock: Sender<ClockMessage>, budget: MemoryBudget) -> FeedHandle {
+    let (control, commands) = channel();
+    let permits = Permits::new(limits::SOURCE_QUEUE_BATCHES_MAX);
+    let feed_permits = permits.clone();
+    let thread = std::thread::Builder::new()
+        .name(format!("hw-src-{}", start.name))
+        .spawn(move || {
+            let source = start.source;
+            let mut feed = Feed::new(start, clock.clone(), commands, feed_permits, budget);
+            if let Err(error) = feed.run() {
+                tracing::error!(source = %source, error = %error, "source stopped");
+                let _ = clock.send(ClockMessage::SourceFailed { source, error: types::ToSqlState::to_sql_error(&error) });
+            }
+        })
+        .expect("a thread can be started");
+    FeedHandle { control, permits, thread: Some(thread) }
+}
+
+struct Feed {
+    start: FeedStart,
+    columns: Arc<Vec<usize>>,
+    offsets: Offsets,
+    clock: Sender<ClockMessage>,
+    commands: Receiver<FeedControl>,
+    permits: Arc<Permits>,
+    budget: MemoryBudget,
+}
+
+impl Feed {
+    fn new(
+        start: FeedStart,
+        clock: Sender<ClockMessage>,
+        commands: Receiver<FeedControl>,
+        permits: Arc<Permits>,
+        budget: MemoryBudget,
+    ) -> Feed {
+        let columns = Arc::new(start.columns.clone());
+        let offsets = start.offsets.clone();
+        Feed { start, columns, offsets, clock, commands, permits, budget }
+    }
+
+    fn run(&mut self) -> Result<(), ConnectorError> {
+        self.place_time_column();
+        if !self.repeat_logged()? {
+            return Ok(());
+        }
+        if self.start.admission.watermark() == WATERMARK_END {
+            self.wait_for_stop();
+            return Ok(());
+        }
+        let mut reader = self.open()?;
+        self.enter_partitions(reader.as_ref());
+        loop {
+            match self.take_control() {
+                Control::Stop => return Ok(()),
+                Control::Reopen => reader = self.open()?,
+                Control::None => {}
+            }
+            while self.budget.exceeded() {
+                std::thread::sleep(PAUSE);
+                match self.take_control() {
+                    Control::Stop => return Ok(()),
+                    Control::Reopen => reader = self.open()?,
+                    Control::None => {}
+                }
+            }
+            if !self.permits.acquire() {
+                return Ok(());
+            }
+            let (sent, ended) = self.turn(reader.as_mut())?;
+            if !sent {
+                self.permits.release();
+            }
+            if ended {
+                self.wait_for_stop();
+                return Ok(());
+            }
+        }
+    }
+
+    /// One read. Returns whether a chunk was sent (it then holds the permit) and whether the input has ended.
+    fn turn(&mut self, reader: &mut dyn SourceReader) -> Result<(bool, bool), ConnectorError> {
+        let event = reader.next(self.wait())?;
+        let now = now_us();
+        let mut decisions = vec![];
+        let mut out = self.empty_chunk();
+        let mut ended = false;
+        match event {
+            ReadEvent::Chunk(chunk) => {
+                let admitted = self.start.admission.admit(&chunk, now);
+                self.offsets.insert(chunk.partition.clone(), chunk.to);
+                // Entry lines and refusals hold for these rows: they come first.
+                out.events.extend(admitted.decisions.into_iter().map(HistoryEvent::Decided));
+                out.events.push(HistoryEvent::Read { partition: chunk.partition.clone(), to: chunk.to });
+                out.late = admitted.late.len() as u64;
+                out.rows = admitted.rows;
+                out.bytes = chunk.bytes;
+                let named = chunk.errors.into_iter().map(|e| (chunk.partition.clone(), e));
+                out.errors = named.collect();
+            }
+            ReadEvent::PartitionAdded(name) => decisions.extend(self.start.admission.enter(&name, now)),
+            ReadEvent::PartitionEnded(name) => {
+                let decision = Decision::Ended { partition: name };
+                self.start.admission.apply(&decision);
+                decisions.push(decision);
+            }
+            ReadEvent::Idle => {}
+            ReadEvent::End => {
+                ended = true;
+                for partition in reader.partitions() {
+                    let known = self.start.admission.partitions.get(&partition.name);
+                    if known.is_none_or(|line| !line.ended) {
+                        let decision = Decision::Ended { partition: partition.name };
+                        self.start.admission.apply(&decision);
+                        decisions.push(decision);
+                    }
+                }
+            }
+        }
+        decisions.extend(self.start.admission.check_idle(now));
+        out.events.extend(decisions.into_iter().map(HistoryEvent::Decided));
+        out.watermark = if ended { WATERMARK_END } else { self.start.admission.watermark() };
+        out.ended = ended;
+        out.admission = Some(self.start.admission.clone());
+        if out.events.is_empty() && out.errors.is_empty() && !ended {
+            return Ok((false, false));
+        }
+        let sent = self.clock.send(ClockMessage::Chunk(out)).is_ok();
+        Ok((sent, ended || !sent))
+    }
+
+    fn wait(&self) -> Duration {
+        let until_idle = self.start.admission.next_idle_us().map(|at| at - now_us());
+        match until_idle {
+            Some(us) if us <= 0 => Duration::ZERO,
+            Some(us) => WAIT_MAX.min(Duration::from_micros(us as u64)),
+            None => WAIT_MAX,
+        }
+    }
+
+    fn empty_chunk(&self) -> FeedChunk {
+        let schema = self.start.config.schema().project(&self.columns).expect("columns of the source");
+        FeedChunk {
+            source: self.start.source,
+            events: vec![],
+            rows: RecordBatch::new_empty(Arc::new(schema)),
+            columns: self.columns.clone(),
+            admission: None,
+            watermark: 0,
+            ended: false,
+            late: 0,
+            errors: vec![],
+            bytes: 0,
+        }
+    }
+
+    fn open(&self) -> Result<Box<dyn SourceReader>, ConnectorError> {
+        self.start.config.open(OpenRequest {
+            from: self.offsets.clone(),
+            until: None,
+            projection: self.columns.to_vec(),
+            chunk_rows_max: 0,
+        })
+    }
+
+    /// Partitions known when the feed starts enter before any row is read.
+    fn enter_partitions(&mut self, reader: &dyn SourceReader) {
+        let now = now_us();
+        let mut out = self.empty_chunk();
+        for partition in reader.partitions() {
+            if !self.start.admission.partitions.contains_key(&partition.name) {
+                let decision = self.start.admission.enter(&partition.name, now);
+                out.events.extend(decision.map(HistoryEvent::Decided));
+            }
+        }
+        out.watermark = self.start.admission.watermark();
+        out.admission = Some(self.start.admission.clone());
+        if !out.events.is_empty() && self.permits.acquire() {
+            let _ = self.clock.send(ClockMessage::Chunk(out));
+        }
+    }
+
+    /// Repeats the logged steps after the checkpoint; their rows flow again, their decisions are not taken anew.
+    /// False: the engine is stopping.
+    fn repeat_logged(&mut self) -> Result<bool, ConnectorError> {
+        let logged = SourceHistory { steps: std::mem::take(&mut self.start.logged) };
+        let admission = self.start.admission.clone();
+        let config = self.start.config.clone();
+        let mut cursor = HistoryCursor::new(config, self.columns.to_vec(), self.offsets.clone(), admission);
+        let alive = cursor.advance(&logged, |replayed, admission| {
+            let mut out = self.empty_chunk();
+            match replayed {
+                Replayed::Rows { partition, to, rows, refused } => {
+                    let refusal = |position| Decision::Refused { partition: partition.clone(), position };
+                    out.events.extend(refused.into_iter().map(refusal).map(HistoryEvent::Decided));
+                    out.events.push(HistoryEvent::Read { partition, to });
+                    out.rows = rows;
+                }
+                Replayed::Decided(decision) => out.events.push(HistoryEvent::Decided(decision.clone())),
+            }
+            out.watermark = admission.watermark();
+            out.ended = out.watermark == WATERMARK_END && self.start.config.bounded();
+            out.admission = Some(admission.clone());
+            self.permits.acquire() && self.clock.send(ClockMessage::Chunk(out)).is_ok()
+        })?;
+        self.start.admission = cursor.admission;
+        self.offsets = cursor.position;
+        if let Some(marker) = self.start.repeated.take() {
+            let _ = self.clock.send(ClockMessage::Marker(marker));
+        }
+        Ok(alive)
+    }
+
+    fn place_time_column(&mut self) {
+        let position = |column| self.columns.iter().position(|c| *c == column);
+        self.start.admission.options.time_column = self.start.time_column.and_then(position);
+    }
+
+    fn take_control(&mut self) -> Control {
+        match self.commands.try_recv() {
+            Ok(FeedControl::Project { columns, marker }) => {
+                self.project(columns, marker);
+                Control::Reopen
+            }
+            Ok(FeedControl::Stop) | Err(TryRecvError::Disconnected) => Control::Stop,
+            Err(TryRecvError::Empty) => Control::None,
+        }
+    }
+
+    fn project(&mut self, columns: Vec<usize>, marker: Sender<()>) {
+        self.columns = Arc::new(columns);
+        self.place_time_column();
+        let _ = self.clock.send(ClockMessage::Marker(marker));
+    }
+
+    /// The input has ended; only control messages are left.
+    fn wait_for_stop(&mut self) {
+        while let Ok(control) = self.commands.recv() {
+            match control {
+                FeedControl::Project { columns, marker } => self.project(columns, marker),
+                FeedControl::Stop => return,
+            }
+        }
+    }
+}
+
+enum Control {
+    None,
+    Reopen,
+    Stop,
+}

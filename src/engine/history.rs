@@ -1,0 +1,158 @@
+//! A source's admission log: how far each partition was read and which decisions fell in between. A replay of it
+//! (after a crash, or for a view that comes later) admits exactly the same rows.
+//!
+//! Between decisions the order of partitions does not matter, so steps without decisions are coalesced: the log's
+//! length is the number of decisions, not of epochs.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::array::RecordBatch;
+use connectors::admission::{Admission, Decision};
+use connectors::{Chunk, ConnectorError, Offsets, OpenRequest, ReadEvent, SourceConfig};
+use serde::{Deserialize, Serialize};
+
+/// One thing that happened to a source, in order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum HistoryEvent {
+    /// `partition` was read up to `to`.
+    Read { partition: String, to: u64 },
+    Decided(Decision),
+}
+
+/// Reading up to `to` in every partition, then `decisions`; rows at `refused` are outside.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HistoryStep {
+    pub to: Offsets,
+    pub decisions: Vec<Decision>,
+    pub refused: Vec<(String, u64)>,
+}
+
+/// All steps since the source's start.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceHistory {
+    pub steps: Vec<HistoryStep>,
+}
+
+impl SourceHistory {
+    pub fn push(&mut self, event: HistoryEvent) {
+        match event {
+            HistoryEvent::Read { partition, to } => {
+                self.open_step().to.insert(partition, to);
+            }
+            HistoryEvent::Decided(Decision::Refused { partition, position }) => {
+                self.open_step().refused.push((partition, position));
+            }
+            HistoryEvent::Decided(decision) => match self.steps.last_mut() {
+                Some(step) => step.decisions.push(decision),
+                None => {
+                    self.steps.push(HistoryStep { decisions: vec![decision], ..HistoryStep::default() });
+                }
+            },
+        }
+    }
+
+    /// The step that reading may still extend: one without decisions.
+    fn open_step(&mut self) -> &mut HistoryStep {
+        if self.steps.last().is_none_or(|step| !step.decisions.is_empty()) {
+            let to = self.steps.last().map(|s| s.to.clone()).unwrap_or_default();
+            self.steps.push(HistoryStep { to, ..HistoryStep::default() });
+        }
+        self.steps.last_mut().expect("just ensured")
+    }
+
+    /// Where reading stands after all steps.
+    pub fn offsets(&self) -> Offsets {
+        self.steps.last().map(|s| s.to.clone()).unwrap_or_default()
+    }
+}
+
+/// What a replay brings, in order.
+pub enum Replayed<'a> {
+    /// Admitted rows of one partition, read up to `to`. Refused positions lie inside.
+    Rows { partition: String, to: u64, rows: RecordBatch, refused: Vec<u64> },
+    /// Applied to the admission already.
+    Decided(&'a Decision),
+}
+
+/// A reader of a history that can be continued when the history has grown.
+pub struct HistoryCursor {
+    pub config: Arc<dyn SourceConfig>,
+    pub projection: Vec<usize>,
+    pub position: Offsets,
+    pub admission: Admission,
+    step: usize,
+    decisions: usize,
+}
+
+impl HistoryCursor {
+    /// Starts where `admission` stands: at `position`, before the first step that will be given to `advance`.
+    pub fn new(config: Arc<dyn SourceConfig>, projection: Vec<usize>, position: Offsets, admission: Admission) -> Self {
+        HistoryCursor { config, projection, position, admission, step: 0, decisions: 0 }
+    }
+
+    /// Replays what `history` has beyond the last call. `deliver` answers false to stop early; then so does this.
+    pub fn advance(
+        &mut self,
+        history: &SourceHistory,
+        mut deliver: impl FnMut(Replayed<'_>, &Admission) -> bool,
+    ) -> Result<bool, ConnectorError> {
+        while let Some(step) = history.steps.get(self.step) {
+            if !self.read_step(step, &mut deliver)? {
+                return Ok(false);
+            }
+            for decision in &step.decisions[self.decisions..] {
+                self.admission.apply(decision);
+                self.decisions += 1;
+                if !deliver(Replayed::Decided(decision), &self.admission) {
+                    return Ok(false);
+                }
+            }
+            // The last step may still grow.
+            if self.step + 1 == history.steps.len() {
+                break;
+            }
+            self.step += 1;
+            self.decisions = 0;
+        }
+        Ok(true)
+    }
+
+    fn read_step(
+        &mut self,
+        step: &HistoryStep,
+        deliver: &mut impl FnMut(Replayed<'_>, &Admission) -> bool,
+    ) -> Result<bool, ConnectorError> {
+        let behind = |(p, to): (&String, &u64)| self.position.get(p).copied().unwrap_or(0) < *to;
+        if !step.to.iter().any(behind) {
+            return Ok(true);
+        }
+        let mut reader = self.config.open(OpenRequest {
+            from: self.position.clone(),
+            until: Some(step.to.clone()),
+            projection: self.projection.clone(),
+            chunk_rows_max: 0,
+        })?;
+        loop {
+            match reader.next(Duration::from_millis(100))? {
+                ReadEvent::Chunk(chunk) => {
+                    let refused = refused_in(step, &chunk);
+                    let admitted = self.admission.admit_logged(&chunk, &refused);
+                    self.position.insert(chunk.partition.clone(), chunk.to);
+                    let rows =
+                        Replayed::Rows { partition: chunk.partition, to: chunk.to, rows: admitted.rows, refused };
+                    if !deliver(rows, &self.admission) {
+                        return Ok(false);
+                    }
+                }
+                ReadEvent::End => return Ok(true),
+                ReadEvent::PartitionAdded(_) | ReadEvent::PartitionEnded(_) | ReadEvent::Idle => {}
+            }
+        }
+    }
+}
+
+fn refused_in(step: &HistoryStep, chunk: &Chunk) -> Vec<u64> {
+    let here = |(p, at): &&(String, u64)| *p == chunk.partition && (chunk.from..chunk.to).contains(at);
+    step.refused.iter().filter(here).map(|(_, position)| *position).collect()
+}

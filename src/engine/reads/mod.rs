@@ -1,0 +1,12 @@
+//! Ad-hoc reads: DataFusion over one epoch of our relations. The only place that uses the umbrella crate.
+//!
+//! `run` fixes the epoch, waits for it, puts providers under the plan and executes on the query threads; the pin is
+//! held by the scans until the last one is done.
+
+mod lookup;
+mod provider;
+mod run;
+mod source_scan;
+
+pub(crate) use lookup::key_present;
+pub(crate) use run::{explain_physical, run};

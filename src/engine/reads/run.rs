@@ -1,0 +1,216 @@
+//! Executes a planned query at one epoch.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch};
+use datafusion::common::tree_node::Transformed;
+use datafusion::common::{DataFusionError, ParamValues, ScalarValue};
+use datafusion::datasource::provider_as_source;
+use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::{ExecutionPlan, displayable, execute_stream};
+use datafusion::prelude::SessionConfig;
+use futures::StreamExt;
+use plan::{PlannedQuery, relation_of};
+use tokio::sync::mpsc;
+use types::{ObjectId, SqlError, SqlState, ToSqlState};
+
+use super::provider::{RelationProvider, Shards};
+use super::source_scan::SourceProvider;
+use crate::api::RowStream;
+use crate::engine::Shared;
+use crate::oracle::Pin;
+
+/// Batches that may wait for a slow client.
+const QUEUE_BATCHES_MAX: usize = 4;
+
+/// Runs a query; the stream delivers batches as they come. Dropping it cancels.
+pub(crate) async fn run(
+    shared: Arc<Shared>,
+    planned: PlannedQuery,
+    parameters: Vec<ArrayRef>,
+) -> Result<RowStream, SqlError> {
+    let handle = shared.query_handle.clone();
+    let prepared = handle.spawn(async move { prepare(&shared, planned, parameters).await });
+    let (plan, state, schema) = AbortOnDrop(prepared).joined().await??;
+    let (sender, receiver) = mpsc::channel(QUEUE_BATCHES_MAX);
+    handle.spawn(async move {
+        let task = state.task_ctx();
+        let run = async {
+            let mut stream = execute_stream(plan, task).map_err(error)?;
+            while let Some(batch) = stream.next().await {
+                let batch = rename(batch.map_err(error)?, &schema)?;
+                if sender.send(Ok(batch)).await.is_err() {
+                    return Ok(());
+                }
+            }
+            Ok::<(), SqlError>(())
+        };
+        let result = tokio::select! {
+            result = run => result,
+            () = sender.closed() => return,
+        };
+        if let Err(error) = result {
+            // The client may be gone.
+            let _ = sender.send(Err(error)).await;
+        }
+    });
+    let stream = futures::stream::unfold(receiver, |mut receiver| async move {
+        receiver.recv().await.map(|item| (item, receiver))
+    });
+    Ok(stream.boxed())
+}
+
+/// The physical plan as text, for EXPLAIN VERBOSE.
+pub(crate) async fn explain_physical(shared: &Arc<Shared>, planned: PlannedQuery) -> Result<Vec<String>, SqlError> {
+    let (plan, _, _) = prepare(shared, planned, vec![]).await?;
+    let text = displayable(plan.as_ref()).indent(false).to_string();
+    Ok(text.lines().map(str::to_string).collect())
+}
+
+/// A spawned task that ends when nobody waits for it any more.
+struct AbortOnDrop<T>(tokio::task::JoinHandle<T>);
+
+impl<T> AbortOnDrop<T> {
+    async fn joined(mut self) -> Result<T, SqlError> {
+        (&mut self.0).await.map_err(|e| SqlError::internal(format!("query task failed: {e}")))
+    }
+}
+
+impl<T> Drop for AbortOnDrop<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+type Prepared = (Arc<dyn ExecutionPlan>, SessionState, arrow::datatypes::SchemaRef);
+
+async fn prepare(shared: &Arc<Shared>, planned: PlannedQuery, parameters: Vec<ArrayRef>) -> Result<Prepared, SqlError> {
+    let kept: Vec<ObjectId> = planned.relations.iter().copied().filter(|id| shared.relation(*id).is_some()).collect();
+    let pin = Arc::new(shared.oracle.pin(&kept));
+    shared.oracle.wait_sealed(&kept, pin.epoch()).await?;
+    let schema = planned.schema.clone();
+    let mut logical = planned.logical;
+    if !parameters.is_empty() {
+        let values: Result<Vec<ScalarValue>, _> =
+            parameters.iter().map(|array| ScalarValue::try_from_array(array, 0)).collect();
+        logical = logical.with_param_values(ParamValues::from(values.map_err(error)?)).map_err(error)?;
+    }
+    check_bounded(shared, &logical)?;
+    let logical = plan::lower_windows_for_batch(logical).map_err(|e| e.to_sql_error())?;
+    let logical = attach_providers(shared, logical, &pin)?;
+    let state = session_state();
+    let physical = state.create_physical_plan(&logical).await.map_err(error)?;
+    Ok((physical, state, schema))
+}
+
+fn session_state() -> SessionState {
+    let mut config = SessionConfig::new()
+        .with_target_partitions(std::thread::available_parallelism().map_or(1, |n| n.get()))
+        .with_information_schema(false);
+    let options = config.options_mut();
+    options.sql_parser.map_string_types_to_utf8view = false;
+    options.sql_parser.parse_float_as_decimal = true;
+    options.execution.time_zone = Some("UTC".into());
+    SessionStateBuilder::new().with_config(config).with_default_features().build()
+}
+
+/// Puts a provider at the pinned epoch under every scan of a catalog relation, also inside subqueries.
+fn attach_providers(shared: &Arc<Shared>, logical: LogicalPlan, pin: &Arc<Pin>) -> Result<LogicalPlan, SqlError> {
+    let mut failure = None;
+    let attached = logical.transform_up_with_subqueries(|node| {
+        let Some(id) = relation_of(&node).map(|source| source.id) else { return Ok(Transformed::no(node)) };
+        let LogicalPlan::TableScan(mut scan) = node else { return Ok(Transformed::no(node)) };
+        match provider(shared, id, scan.source.schema(), pin) {
+            Ok(source) => scan.source = source,
+            Err(error) => {
+                failure.get_or_insert(error);
+            }
+        }
+        Ok(Transformed::yes(LogicalPlan::TableScan(scan)))
+    });
+    match failure {
+        Some(error) => Err(error),
+        None => Ok(attached.map_err(error)?.data),
+    }
+}
+
+fn provider(
+    shared: &Arc<Shared>,
+    id: ObjectId,
+    schema: arrow::datatypes::SchemaRef,
+    pin: &Arc<Pin>,
+) -> Result<Arc<dyn datafusion::logical_expr::TableSource>, SqlError> {
+    if let Some(relation) = shared.relation(id) {
+        if let Some(error) = relation.shards.iter().find_map(|shard| shard.snapshot(pin.epoch()).error()) {
+            return Err(error);
+        }
+        let shards = Shards(relation.shards.clone());
+        return Ok(provider_as_source(Arc::new(RelationProvider { schema, shards, pin: pin.clone() })));
+    }
+    if let Some(source) = shared.source(id) {
+        return Ok(provider_as_source(Arc::new(SourceProvider { source, schema })));
+    }
+    Err(SqlError::new(SqlState::UndefinedTable, format!("relation with OID {id} was dropped")))
+}
+
+/// A source that never ends can be read only by a query that ends by itself: LIMIT over filters and projections.
+fn check_bounded(shared: &Shared, plan: &LogicalPlan) -> Result<(), SqlError> {
+    fn endless(shared: &Shared, plan: &LogicalPlan) -> Option<String> {
+        if let Some(relation) = relation_of(plan) {
+            let source = shared.source(relation.id).filter(|s| !s.config.bounded());
+            return source.map(|s| s.name.clone());
+        }
+        plan.inputs().into_iter().find_map(|input| endless(shared, input))
+    }
+    fn pipelined(plan: &LogicalPlan) -> bool {
+        match plan {
+            LogicalPlan::TableScan(_) => true,
+            LogicalPlan::Projection(_)
+            | LogicalPlan::Filter(_)
+            | LogicalPlan::SubqueryAlias(_)
+            | LogicalPlan::Union(_)
+            | LogicalPlan::Limit(_) => plan.inputs().into_iter().all(pipelined),
+            _ => false,
+        }
+    }
+    fn ends(shared: &Shared, plan: &LogicalPlan) -> Result<(), String> {
+        match plan {
+            LogicalPlan::Limit(limit) if limit.fetch.is_some() && pipelined(&limit.input) => Ok(()),
+            _ if relation_of(plan).is_some() => endless(shared, plan).map_or(Ok(()), Err),
+            _ => plan.inputs().into_iter().try_for_each(|input| ends(shared, input)),
+        }
+    }
+    ends(shared, plan).map_err(|name| {
+        SqlError::new(SqlState::FeatureNotSupported, format!("source \"{name}\" never ends, so this query would not either"))
+            .with_detail("Only a LIMIT over filters and projections ends a read of an endless source.")
+            .with_hint("Add LIMIT, SUBSCRIBE to the query, or create a materialized view.")
+    })
+}
+
+/// The client's column names on a batch.
+fn rename(batch: RecordBatch, schema: &arrow::datatypes::SchemaRef) -> Result<RecordBatch, SqlError> {
+    let fields: Vec<arrow::datatypes::Field> = schema
+        .fields()
+        .iter()
+        .zip(batch.columns())
+        .map(|(f, c)| arrow::datatypes::Field::new(f.name(), c.data_type().clone(), true))
+        .collect();
+    let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    let schema = Arc::new(arrow::datatypes::Schema::new(fields));
+    RecordBatch::try_new_with_options(schema, batch.columns().to_vec(), &options)
+        .map_err(|e| SqlError::internal(e.to_string()))
+}
+
+/// A DataFusion error as the client should see it.
+pub(crate) fn error(error: DataFusionError) -> SqlError {
+    if let DataFusionError::External(external) = error.find_root() {
+        if let Some(error) = external.downcast_ref::<SqlError>() {
+            return error.clone();
+        }
+        if let Some(error) = external.downcast_ref::<connectors::ConnectorError>() {
+            return error.to_sql_error();
+        }
+    }
+    kernels::KernelError::from_evaluation(error).to_sql_error()
+}

@@ -1,0 +1,387 @@
+//! Opening a database: manifest → catalog, plans, state, offsets; journal beyond it → catalog changes, table rows,
+//! logged epochs. A new directory is the same path with nothing to restore.
+//!
+//! Order: workers and clock start at the checkpoint's epoch; sources register with their history; dataflows are
+//! restored in the order of their ids (a reader's id is larger than what it reads); feeds repeat the logged steps and
+//! go on; table rows beyond the checkpoint enter as new epochs; relations that were not in the checkpoint are rebuilt.
+//! Ready when all of that is sealed, so no reader sees less than before the crash.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex};
+
+use catalog::{Catalog, CatalogObject, ObjectBody};
+use connectors::{ColumnSpec, ConfiguredSource, FormatSpec};
+use dataflow::{CreateDataflow, DataflowGraph, RestoredBatch, RestoredState, Runtime, Start};
+use state::{DurableStore, JournalEntry, Recovered, StoreOptions};
+use tokio::sync::oneshot;
+use types::{Epoch, MemoryBudget, ObjectId, SqlError, ToSqlState};
+
+use crate::checkpoint::{CheckpointPayload, Checkpointer, SourcePayload};
+use crate::clock::{Clock, ClockMessage, ClockStart, Readable, SourceEntry};
+use crate::config::EngineConfig;
+use crate::dataflows;
+use crate::engine::{Engine, Shared, clock_channel, event_handler};
+use crate::gate::JournalGate;
+use crate::history::{HistoryStep, SourceHistory};
+use crate::log::{CatalogEntry, EpochEntry, KIND_CATALOG, KIND_EPOCH, KIND_TABLE_ROWS};
+use crate::oracle::Oracle;
+use crate::relation::{Relation, SourceRuntime};
+use crate::source_stats::SourceStats;
+use crate::tables;
+use crate::time::now_us;
+
+/// Private epochs of catching-up dataflows lie below the first shared one.
+const FIRST_EPOCH: Epoch = 1_000_000_000;
+/// A new incarnation starts so far beyond the last logged epoch that it can't repeat an unlogged one.
+const INCARNATION_GAP: Epoch = 1_000_000;
+/// Threads for ad-hoc reads beside the caller's runtime.
+const QUERY_THREADS_MIN: usize = 2;
+
+/// What the journal adds to the manifest.
+struct Beyond {
+    payload: CheckpointPayload,
+    /// Steps per source after the checkpoint.
+    logged: BTreeMap<ObjectId, SourceHistory>,
+    /// Undecoded rows of tables, in journal order.
+    rows: Vec<JournalEntry>,
+    last_epoch: Epoch,
+}
+
+pub(crate) fn open(config: EngineConfig) -> Result<Engine, SqlError> {
+    let (store, recovered) = match &config.data_dir {
+        Some(dir) => DurableStore::open(dir, StoreOptions::default()).map_err(|e| e.to_sql_error())?,
+        None => DurableStore::in_memory(),
+    };
+    let beyond = read_beyond(&recovered)?;
+    let engine = start(config, store, &beyond)?;
+    let shared = &engine.shared;
+    let mut markers = vec![];
+    register_sources(shared, &beyond)?;
+    for (table, watermark) in &beyond.payload.table_watermarks {
+        shared.tables.raise_line(*table, *watermark);
+    }
+    let rebuild = restore_dataflows(shared, &recovered, &beyond.payload)?;
+    restart_feeds(shared, &beyond, &mut markers)?;
+    for entry in &beyond.rows {
+        tables::replay(shared, entry)?;
+    }
+    rebuild_relations(shared, rebuild)?;
+    wait_caught_up(shared, markers)?;
+    shared.ready.store(true, std::sync::atomic::Ordering::Release);
+    tracing::info!(epoch = shared.oracle.opened(), objects = shared.catalog().objects.len(), "ready");
+    Ok(engine)
+}
+
+fn corrupt(what: &str, error: impl std::fmt::Display) -> SqlError {
+    SqlError::new(types::SqlState::DataCorrupted, format!("cannot read {what}: {error}"))
+}
+
+fn read_beyond(recovered: &Recovered) -> Result<Beyond, SqlError> {
+    let initial = CheckpointPayload {
+        epoch: FIRST_EPOCH,
+        incarnation: 0,
+        wall_time_us: 0,
+        table_position: 0,
+        table_watermarks: BTreeMap::new(),
+        catalog: Catalog::new(),
+        catalog_position: 0,
+        dataflows: vec![],
+        sources: BTreeMap::new(),
+    };
+    let mut payload = match &recovered.manifest {
+        Some(manifest) if !manifest.is_initial() => {
+            serde_json::from_value(manifest.payload.clone()).map_err(|e| corrupt("the checkpoint's manifest", e))?
+        }
+        _ => initial,
+    };
+    let mut logged: BTreeMap<ObjectId, SourceHistory> = BTreeMap::new();
+    let (mut rows, mut last_epoch) = (vec![], payload.epoch);
+    for entry in &recovered.entries {
+        match entry.kind {
+            KIND_CATALOG if entry.position > payload.catalog_position => {
+                let change: CatalogEntry =
+                    serde_json::from_slice(&entry.payload).map_err(|e| corrupt("a catalog change", e))?;
+                change.changes.into_iter().for_each(|change| payload.catalog.apply(change));
+                payload.catalog_position = entry.position;
+            }
+            KIND_TABLE_ROWS if entry.position > payload.table_position => rows.push(entry.clone()),
+            KIND_EPOCH => {
+                let epoch: EpochEntry =
+                    serde_json::from_slice(&entry.payload).map_err(|e| corrupt("an epoch record", e))?;
+                payload.wall_time_us = payload.wall_time_us.max(epoch.wall_time_us);
+                payload.incarnation = payload.incarnation.max(epoch.incarnation);
+                if epoch.epoch > payload.epoch {
+                    last_epoch = last_epoch.max(epoch.epoch);
+                    for (source, events) in epoch.sources {
+                        let history = logged.entry(source).or_default();
+                        events.into_iter().for_each(|event| history.push(event));
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(Beyond { payload, logged, rows, last_epoch })
+}
+
+/// Starts threads with nothing in them yet.
+fn start(config: EngineConfig, store: DurableStore, beyond: &Beyond) -> Result<Engine, SqlError> {
+    let payload = &beyond.payload;
+    let budget = MemoryBudget::new(config.memory_limit_bytes);
+    let fresh = payload.incarnation == 0;
+    let epoch = if fresh { payload.epoch } else { beyond.last_epoch + INCARNATION_GAP };
+    let oracle = Oracle::new(epoch);
+    let (clock_sender, clock_receiver) = clock_channel();
+    let checkpointer = Checkpointer::start(store.clone(), config.workers, clock_sender.clone());
+    let slot: Arc<Mutex<Option<std::sync::Weak<Shared>>>> = Arc::default();
+    let lookup_slot = slot.clone();
+    let lookup = move |id| {
+        let shared = lookup_slot.lock().expect("not poisoned").as_ref().and_then(|weak| weak.upgrade());
+        shared.and_then(|shared| shared.relation(id))
+    };
+    let events = event_handler(oracle.clone(), clock_sender.clone(), checkpointer.clone(), Arc::new(lookup));
+    let runtime = Runtime::start(config.workers, budget.clone(), events).map_err(|e| e.to_sql_error())?;
+    let runtime = Arc::new(runtime);
+    let wake = Mutex::new(clock_sender.clone());
+    store.journal().subscribe(Box::new(move |_| {
+        let _ = wake.lock().expect("not poisoned").send(ClockMessage::Durable);
+    }));
+    let gate = Arc::new(JournalGate::default());
+    let clock_start = ClockStart {
+        epoch,
+        incarnation: payload.incarnation + 1,
+        wall_time_us: payload.wall_time_us,
+        table_position: payload.table_position,
+        table_watermarks: payload.table_watermarks.clone(),
+        catalog: Arc::new(payload.catalog.clone()),
+        catalog_position: payload.catalog_position,
+        checkpoint_interval: config.checkpoint_interval,
+        gate: gate.clone(),
+    };
+    let clock = Clock::new(
+        clock_receiver,
+        runtime.clone(),
+        oracle.clone(),
+        store.clone(),
+        checkpointer.clone(),
+        clock_start,
+    );
+    std::thread::Builder::new()
+        .name("hw-clock".into())
+        .spawn(move || clock.run())
+        .map_err(|e| SqlError::internal(format!("cannot start a thread: {e}")))?;
+    let queries = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(std::thread::available_parallelism().map_or(1, |n| n.get()).max(QUERY_THREADS_MIN))
+        .thread_name("hw-query")
+        .enable_all()
+        .build()
+        .map_err(|e| SqlError::internal(format!("cannot start query threads: {e}")))?;
+    let shared = Arc::new(Shared {
+        config,
+        store,
+        gate,
+        runtime,
+        oracle,
+        checkpointer,
+        clock: clock_sender,
+        budget,
+        catalog: Mutex::new(Arc::new(payload.catalog.clone())),
+        relations: Mutex::default(),
+        sources: Mutex::default(),
+        ddl: tokio::sync::Mutex::new(()),
+        tables: Default::default(),
+        jobs: Default::default(),
+        sessions: Default::default(),
+        query_handle: queries.handle().clone(),
+        queries: Mutex::new(Some(queries)),
+        next_id: payload.catalog.next_id.into(),
+        reserved: Arc::default(),
+        late: Mutex::default(),
+        started_us: now_us(),
+        ready: false.into(),
+    });
+    *slot.lock().expect("not poisoned") = Some(Arc::downgrade(&shared));
+    Ok(Engine { shared })
+}
+
+/// The connector of a source as the catalog describes it.
+pub(crate) fn configure(object: &CatalogObject, body: &catalog::SourceBody) -> Result<ConfiguredSource, SqlError> {
+    let format = FormatSpec {
+        format: body.format.clone(),
+        encode: body.encode.clone(),
+        options: body.format_options.clone(),
+    };
+    let columns: Vec<ColumnSpec> = object
+        .columns
+        .iter()
+        .filter(|c| c.generated.is_none())
+        .map(|c| ColumnSpec { name: c.name.clone(), data_type: c.data_type.clone() })
+        .collect();
+    connectors::configure(&body.options, &format, &columns).map_err(|e| e.to_sql_error())
+}
+
+fn register_sources(shared: &Shared, beyond: &Beyond) -> Result<(), SqlError> {
+    for object in shared.catalog().objects.values() {
+        let body = match &object.body {
+            ObjectBody::Source(body) => body,
+            ObjectBody::Table(table) if table.source.is_some() => continue,
+            _ => continue,
+        };
+        let configured = configure(object, body)?;
+        let payload = beyond.payload.sources.get(&object.id);
+        register_source(shared, object, configured, body, payload)?;
+    }
+    Ok(())
+}
+
+/// Makes a source known to the engine and the clock.
+pub(crate) fn register_source(
+    shared: &Shared,
+    object: &CatalogObject,
+    configured: ConfiguredSource,
+    body: &catalog::SourceBody,
+    payload: Option<&SourcePayload>,
+) -> Result<(), SqlError> {
+    let stats = payload.map(|p| SourceStats::restored(p.counters.clone(), p.watermark, p.ended)).unwrap_or_default();
+    let stats = Arc::new(stats);
+    let bound = configured.options.freshness == connectors::Freshness::Bound;
+    let source =
+        SourceRuntime::new(object.id, object.name.clone(), configured, body.watermark.clone(), stats.clone());
+    let entry = SourceEntry {
+        source: object.id,
+        history: payload.map(|p| p.history.clone()).unwrap_or_default(),
+        admission: payload.and_then(|p| p.admission.clone()),
+        watermark: payload.and_then(|p| p.watermark),
+        has_time: body.watermark.is_some(),
+        ended: payload.is_some_and(|p| p.ended),
+        bound,
+        stats,
+    };
+    shared.lock_sources().insert(object.id, source);
+    let stopping = |_| SqlError::new(types::SqlState::AdminShutdown, "the server is shutting down");
+    shared.clock.send(ClockMessage::AddSource(Box::new(entry))).map_err(stopping)
+}
+
+/// The persisted graph of a table or materialized view.
+pub(crate) fn graph_of(object: &CatalogObject) -> Result<Option<Arc<DataflowGraph>>, SqlError> {
+    let plan = match &object.body {
+        ObjectBody::Table(table) => &table.plan,
+        ObjectBody::MaterializedView(view) => &view.plan,
+        ObjectBody::Source(_) | ObjectBody::View { .. } => return Ok(None),
+    };
+    let graph: DataflowGraph = serde_json::from_value(plan.clone())
+        .map_err(|e| corrupt(&format!("the plan of \"{}\"", object.name), e))?;
+    if graph.version > DataflowGraph::VERSION {
+        return Err(corrupt(&format!("the plan of \"{}\"", object.name), "it was written by a newer version"));
+    }
+    Ok(Some(Arc::new(graph)))
+}
+
+/// Restores what the checkpoint holds. Returns what has to be built anew.
+fn restore_dataflows(
+    shared: &Shared,
+    recovered: &Recovered,
+    payload: &CheckpointPayload,
+) -> Result<Vec<Arc<DataflowGraph>>, SqlError> {
+    let mut rebuild = vec![];
+    for object in shared.catalog().objects.values() {
+        let Some(graph) = graph_of(object)? else { continue };
+        let is_table = matches!(object.body, ObjectBody::Table(_));
+        let restored = payload.dataflows.contains(&object.id);
+        if !restored && !is_table {
+            rebuild.push(graph);
+            continue;
+        }
+        let relation = Relation::new(graph.clone(), shared.runtime.workers());
+        shared.relations.lock().expect("not poisoned").insert(object.id, relation.clone());
+        let (start, readable) = if restored {
+            let state = Arc::new(read_state(recovered, object.id)?);
+            (Start::Restored { epoch: payload.epoch, state }, Readable::Restored(payload.epoch))
+        } else {
+            (Start::Fresh, Readable::AtOnce)
+        };
+        let create = CreateDataflow { graph, shards: relation.shards.clone(), start };
+        let stopping = |_| SqlError::new(types::SqlState::AdminShutdown, "the server is shutting down");
+        shared.clock.send(ClockMessage::Create { create: Box::new(create), readable }).map_err(stopping)?;
+    }
+    Ok(rebuild)
+}
+
+fn read_state(recovered: &Recovered, relation: ObjectId) -> Result<RestoredState, SqlError> {
+    let mut state: RestoredState = HashMap::new();
+    for block in recovered.state.blocks_of(relation) {
+        let block = block.map_err(|e| e.to_sql_error())?;
+        let tables = state.entry(block.operator).or_default();
+        tables.extend(block.batches.into_iter().map(|batch| RestoredBatch {
+            table: block.table,
+            vnode_columns: block.vnode_columns.clone(),
+            batch,
+        }));
+    }
+    Ok(state)
+}
+
+/// Feeds that had run go on where the checkpoint left them.
+fn restart_feeds(
+    shared: &Shared,
+    beyond: &Beyond,
+    markers: &mut Vec<std::sync::mpsc::Receiver<()>>,
+) -> Result<(), SqlError> {
+    let mut read: BTreeMap<ObjectId, BTreeSet<usize>> = BTreeMap::new();
+    for object in shared.catalog().objects.values() {
+        if let Some(graph) = graph_of(object)? {
+            for (relation, columns) in dataflows::columns_read(&graph) {
+                read.entry(relation).or_default().extend(columns);
+            }
+        }
+    }
+    let sources: Vec<Arc<SourceRuntime>> = shared.lock_sources().values().cloned().collect();
+    for source in sources {
+        let payload = beyond.payload.sources.get(&source.id);
+        let logged: Vec<HistoryStep> = beyond.logged.get(&source.id).map(|h| h.steps.clone()).unwrap_or_default();
+        let had_run = payload.is_some_and(|p| !p.history.steps.is_empty()) || !logged.is_empty();
+        if !had_run {
+            continue;
+        }
+        let columns = read.get(&source.id).cloned().unwrap_or_default();
+        let offsets = payload.map(|p| p.history.offsets()).unwrap_or_default();
+        let admission = payload.and_then(|p| p.admission.clone()).unwrap_or_else(|| source.new_admission());
+        let marker = marker_of(markers);
+        dataflows::start_feed_at(shared, &source, &columns, offsets, admission, logged, Some(marker))?;
+    }
+    Ok(())
+}
+
+fn marker_of(markers: &mut Vec<std::sync::mpsc::Receiver<()>>) -> Sender<()> {
+    let (sender, receiver) = channel();
+    markers.push(receiver);
+    sender
+}
+
+fn rebuild_relations(shared: &Shared, graphs: Vec<Arc<DataflowGraph>>) -> Result<(), SqlError> {
+    for graph in graphs {
+        let job = shared.jobs.start(format!("rebuild relation {}", graph.relation));
+        dataflows::build(shared, graph, &job)?;
+    }
+    Ok(())
+}
+
+/// Waits until everything that was visible before is visible again.
+fn wait_caught_up(shared: &Shared, markers: Vec<std::sync::mpsc::Receiver<()>>) -> Result<(), SqlError> {
+    for marker in markers {
+        // An error: that feed stopped with a failure, which is shown with the source.
+        let _ = marker.recv();
+    }
+    let (reply, epoch) = oneshot::channel();
+    let stopping = SqlError::new(types::SqlState::AdminShutdown, "the server is shutting down");
+    shared.clock.send(ClockMessage::Barrier { reply }).map_err(|_| stopping.clone())?;
+    let epoch = epoch.blocking_recv().map_err(|_| stopping)?;
+    let ids: Vec<ObjectId> = shared.relations.lock().expect("not poisoned").keys().copied().collect();
+    for id in ids {
+        while shared.oracle.failure(id).is_none() && shared.oracle.frontier(id).is_some_and(|f| f < epoch) {
+            std::thread::sleep(std::time::Duration::from_micros(500));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,113 @@
+//! The engine's run-time objects beside the catalog: readable relations and running sources.
+
+use std::collections::BTreeSet;
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex};
+
+use arrow::datatypes::SchemaRef;
+use connectors::admission::{Admission, AdmissionOptions};
+use connectors::{ConfiguredSource, SourceConfig, SourceOptions};
+use dataflow::DataflowGraph;
+use operators::arrangement::Shard;
+use operators::spec::OperatorSpec;
+use types::{ObjectId, WATERMARK_NONE};
+
+use catalog::WatermarkEntry;
+
+use crate::feed::FeedControl;
+use crate::source_stats::SourceStats;
+
+/// A relation kept by a dataflow: a table, a materialized view, the query behind a subscription.
+pub struct Relation {
+    pub id: ObjectId,
+    pub schema: SchemaRef,
+    pub key: Option<Vec<usize>>,
+    /// By worker.
+    pub shards: Arc<Vec<Arc<Shard>>>,
+    pub graph: Arc<DataflowGraph>,
+}
+
+impl Relation {
+    /// Empty shards for the relation that `graph` keeps.
+    pub fn new(graph: Arc<DataflowGraph>, workers: usize) -> Arc<Relation> {
+        let dataflow::NodeKind::Operator(OperatorSpec::Materialize(spec)) = &graph.output().kind else {
+            panic!("a graph ends with its Materialize");
+        };
+        let (schema, key) = (spec.schema.clone(), spec.key.clone());
+        let shards = (0..workers).map(|_| Shard::new(schema.clone(), key.clone())).collect();
+        Arc::new(Relation { id: graph.relation, schema, key, shards: Arc::new(shards), graph: graph.clone() })
+    }
+
+    pub fn memory_bytes(&self) -> usize {
+        self.shards.iter().map(|shard| shard.memory_bytes()).sum()
+    }
+}
+
+/// A source of the catalog with its connector.
+pub struct SourceRuntime {
+    pub id: ObjectId,
+    pub name: String,
+    pub config: Arc<dyn SourceConfig>,
+    pub options: SourceOptions,
+    pub watermark: Option<WatermarkEntry>,
+    pub stats: Arc<SourceStats>,
+    pub feed: Mutex<SourceFeed>,
+}
+
+/// Whether and how the shared feed runs.
+#[derive(Default)]
+pub struct SourceFeed {
+    pub control: Option<Sender<FeedControl>>,
+    /// Columns the feed decodes.
+    pub columns: BTreeSet<usize>,
+}
+
+impl SourceRuntime {
+    pub fn new(
+        id: ObjectId,
+        name: String,
+        configured: ConfiguredSource,
+        watermark: Option<WatermarkEntry>,
+        stats: Arc<SourceStats>,
+    ) -> Arc<SourceRuntime> {
+        let ConfiguredSource { config, options, .. } = configured;
+        Arc::new(SourceRuntime { id, name, config, options, watermark, stats, feed: Mutex::default() })
+    }
+
+    /// Admission before the first row.
+    pub fn new_admission(&self) -> Admission {
+        Admission::new(self.admission_options())
+    }
+
+    fn admission_options(&self) -> AdmissionOptions {
+        let entry = self.watermark.as_ref();
+        AdmissionOptions {
+            time_column: entry.map(|w| w.column),
+            delay_us: entry.map_or(0, |w| w.delay_us),
+            allowed_lateness_us: entry.map_or(0, |w| w.allowed_lateness_us),
+            idle_timeout_us: entry.map_or(i64::MAX, |w| w.idle_timeout_us),
+            max_future_us: entry.map_or(i64::MAX, |w| w.max_future_us),
+        }
+    }
+
+    pub fn started(&self) -> bool {
+        self.feed.lock().expect("not poisoned").control.is_some()
+    }
+
+    /// `columns` with the event-time column, ascending.
+    pub fn projection(&self, columns: &BTreeSet<usize>) -> Vec<usize> {
+        let mut columns = columns.clone();
+        columns.extend(self.watermark.as_ref().map(|w| w.column));
+        columns.into_iter().collect()
+    }
+
+    /// The admission for rows projected to `columns`.
+    pub fn place_time_column(&self, admission: &mut Admission, columns: &[usize]) {
+        let time = self.watermark.as_ref().map(|w| w.column);
+        admission.options.time_column = time.and_then(|t| columns.iter().position(|c| *c == t));
+    }
+
+    pub fn current_watermark(&self) -> i64 {
+        self.stats.read().watermark.unwrap_or(WATERMARK_NONE)
+    }
+}

@@ -1,0 +1,92 @@
+//! CREATE VIEW: a name for a query. Planned once to check it, then anew wherever it is used.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{Field, Schema};
+use catalog::{CatalogChange, CatalogObject, ColumnEntry, ObjectBody};
+use sql::CreateView;
+use types::{ObjectId, SqlError, SqlState, ToSqlState};
+
+use super::create_source::already_exists;
+use super::{names, tag};
+use crate::api::Response;
+use crate::engine::Shared;
+use crate::session::Session;
+use crate::time::now_us;
+
+pub(crate) async fn execute(session: &mut Session, create: &CreateView, text: &str) -> Result<Response, SqlError> {
+    let context = session.context();
+    let shared = context.shared.clone();
+    let _ddl = shared.ddl.lock().await;
+    let catalog = shared.catalog();
+    let (schema, name) = names::split(&create.name)?;
+    let schema = names::schema_or_default(&catalog, schema)?;
+    let existing = catalog.find(Some(&schema), &name).cloned();
+    if let Some(existing) = &existing {
+        let replaceable = create.or_replace && matches!(existing.body, ObjectBody::View { .. });
+        if !replaceable {
+            return already_exists(session, &name, create.if_not_exists, "CREATE VIEW");
+        }
+    }
+    let planned = context.planner().plan_query(&create.query).map_err(|e| e.to_sql_error())?;
+    let fields: Vec<Field> = planned.schema.fields().iter().map(|f| f.as_ref().clone()).collect();
+    if create.columns.len() > fields.len() {
+        return Err(SqlError::new(SqlState::InvalidTableDefinition, "CREATE VIEW specifies more column names than columns"));
+    }
+    let columns = view_columns(&Schema::new(fields), create)?;
+    let object = CatalogObject {
+        id: existing.map_or(shared.allocate_id(), |o| o.id),
+        schema,
+        name,
+        columns,
+        body: ObjectBody::View { query: create.query.to_string(), temporary: create.temporary },
+        depends_on: planned.depends_on,
+        sql: text.to_string(),
+        comment: None,
+        created_us: now_us(),
+    };
+    if create.temporary {
+        session.temporary_views.push(object.id);
+    }
+    let done = tokio::task::spawn_blocking({
+        let shared = shared.clone();
+        move || shared.change_catalog(vec![CatalogChange::Put(object)])
+    });
+    done.await.map_err(|e| SqlError::internal(e.to_string()))??;
+    tag("CREATE VIEW")
+}
+
+fn view_columns(schema: &Schema, create: &CreateView) -> Result<Vec<ColumnEntry>, SqlError> {
+    let mut columns: Vec<ColumnEntry> = vec![];
+    for (position, field) in schema.fields().iter().enumerate() {
+        let name = create.columns.get(position).map_or_else(|| field.name().clone(), names::fold);
+        if columns.iter().any(|c| c.name == name) {
+            let message = format!("column \"{name}\" specified more than once");
+            return Err(SqlError::new(SqlState::DuplicateColumn, message));
+        }
+        columns.push(ColumnEntry {
+            name,
+            data_type: field.data_type().clone(),
+            not_null: false,
+            default: None,
+            generated: None,
+            comment: None,
+        });
+    }
+    Ok(columns)
+}
+
+/// Removes the temporary views of a session that ends.
+pub(crate) fn drop_temporary(shared: Arc<Shared>, views: Vec<ObjectId>) {
+    let handle = shared.query_handle.clone();
+    handle.spawn_blocking(move || {
+        let _ddl = shared.ddl.blocking_lock();
+        let catalog = shared.catalog();
+        let present: Vec<ObjectId> = views.into_iter().filter(|id| catalog.get(*id).is_some()).collect();
+        if !present.is_empty()
+            && let Err(error) = shared.change_catalog(vec![CatalogChange::Drop(present)])
+        {
+            tracing::warn!(error = %error, "cannot drop temporary views");
+        }
+    });
+}

@@ -1,0 +1,138 @@
+//! DROP of every kind. Readers first; the catalog change is one journal entry, so a crash leaves all or nothing.
+
+use std::sync::Arc;
+
+use catalog::{CatalogChange, CatalogError, CatalogObject, ObjectBody};
+use sql::ObjectKind;
+use types::{ObjectId, SqlError, SqlState, ToSqlState};
+
+use super::{names, tag};
+use crate::api::Response;
+use crate::clock::ClockMessage;
+use crate::dataflows;
+use crate::engine::Shared;
+use crate::session::Session;
+
+pub(crate) async fn execute(session: &mut Session, drop: &sql::Drop) -> Result<Response, SqlError> {
+    let shared = session.engine.shared.clone();
+    let _ddl = shared.ddl.lock().await;
+    if drop.kind == ObjectKind::Schema {
+        return drop_schemas(session, &shared, drop).await;
+    }
+    let catalog = shared.catalog();
+    let mut ids: Vec<ObjectId> = vec![];
+    for name in &drop.names {
+        let (schema, name) = names::split(name)?;
+        let Some(object) = catalog.find(schema.as_deref(), &name) else {
+            if drop.if_exists {
+                session.notice(format!("{} \"{name}\" does not exist, skipping", kind_name(drop.kind)));
+                continue;
+            }
+            let message = format!("{} \"{name}\" does not exist", kind_name(drop.kind));
+            return Err(SqlError::new(SqlState::UndefinedTable, message));
+        };
+        check_kind(object, drop.kind)?;
+        let all = catalog.cascade(object.id);
+        let others: Vec<&Arc<CatalogObject>> = all
+            .iter()
+            .filter(|id| **id != object.id && !ids.contains(id))
+            .filter_map(|id| catalog.get(*id))
+            .collect();
+        if !others.is_empty() && !drop.cascade {
+            return Err(dependants_exist(object, &others));
+        }
+        others.iter().for_each(|o| session.notice(format!("drop cascades to {} {}", o.kind_name(), o.name)));
+        ids.extend(all.into_iter().filter(|id| !ids.contains(id)).collect::<Vec<_>>());
+    }
+    if !ids.is_empty() {
+        let worker = shared.clone();
+        let done = tokio::task::spawn_blocking(move || remove(&worker, ids, vec![]));
+        done.await.map_err(|e| SqlError::internal(e.to_string()))??;
+    }
+    tag(format!("DROP {}", kind_name(drop.kind).to_uppercase()))
+}
+
+fn dependants_exist(object: &CatalogObject, others: &[&Arc<CatalogObject>]) -> SqlError {
+    let line = |o: &&Arc<CatalogObject>| {
+        format!("{} {} depends on {} {}", o.kind_name(), o.name, object.kind_name(), object.name)
+    };
+    CatalogError::DependantsExist {
+        kind: object.kind_name(),
+        name: object.name.clone(),
+        dependants: others.iter().map(line).collect::<Vec<_>>().join("\n"),
+    }
+    .to_sql_error()
+}
+
+fn check_kind(object: &CatalogObject, kind: ObjectKind) -> Result<(), SqlError> {
+    let fits = matches!(
+        (&object.body, kind),
+        (ObjectBody::Source(_), ObjectKind::Source)
+            | (ObjectBody::Table(_), ObjectKind::Table)
+            | (ObjectBody::View { .. }, ObjectKind::View)
+            | (ObjectBody::MaterializedView(_), ObjectKind::MaterializedView)
+    );
+    if fits {
+        return Ok(());
+    }
+    let (name, expected, actual) = (object.name.clone(), kind_name(kind), object.kind_name());
+    Err(CatalogError::WrongKind { name, expected, actual }.to_sql_error())
+}
+
+fn kind_name(kind: ObjectKind) -> &'static str {
+    match kind {
+        ObjectKind::Source => "source",
+        ObjectKind::Table => "table",
+        ObjectKind::View => "view",
+        ObjectKind::MaterializedView => "materialized view",
+        ObjectKind::Schema => "schema",
+        ObjectKind::Index => "index",
+    }
+}
+
+/// Removes objects (readers first) from catalog, dataflows and sources.
+fn remove(shared: &Shared, ids: Vec<ObjectId>, schemas: Vec<String>) -> Result<(), SqlError> {
+    let mut changes = vec![CatalogChange::Drop(ids.clone())];
+    changes.extend(schemas.into_iter().map(|name| CatalogChange::DropSchema { name }));
+    shared.change_catalog(changes)?;
+    for id in ids {
+        if shared.relation(id).is_some() {
+            dataflows::remove(shared, id);
+            shared.tables.forget(id);
+        }
+        if shared.lock_sources().remove(&id).is_some() {
+            // The clock has stopped only when the server is stopping: then the feed ends anyway.
+            let _ = shared.clock.send(ClockMessage::RemoveSource { source: id });
+        }
+    }
+    Ok(())
+}
+
+async fn drop_schemas(session: &Session, shared: &Arc<Shared>, drop: &sql::Drop) -> Result<Response, SqlError> {
+    let catalog = shared.catalog();
+    let (mut ids, mut schemas) = (vec![], vec![]);
+    for name in &drop.names {
+        let (_, name) = names::split(name)?;
+        if !catalog.schemas.contains(&name) {
+            if drop.if_exists {
+                session.notice(format!("schema \"{name}\" does not exist, skipping"));
+                continue;
+            }
+            return Err(CatalogError::UndefinedSchema { name }.to_sql_error());
+        }
+        let inside: Vec<&Arc<CatalogObject>> = catalog.objects.values().filter(|o| o.schema == name).collect();
+        if !inside.is_empty() && !drop.cascade {
+            let dependants = inside.iter().map(|o| format!("{} {} depends on schema {name}", o.kind_name(), o.name));
+            let dependants = dependants.collect::<Vec<_>>().join("\n");
+            return Err(CatalogError::DependantsExist { kind: "schema", name, dependants }.to_sql_error());
+        }
+        for object in inside {
+            ids.extend(catalog.cascade(object.id).into_iter().filter(|id| !ids.contains(id)).collect::<Vec<_>>());
+        }
+        schemas.push(name);
+    }
+    let worker = shared.clone();
+    let done = tokio::task::spawn_blocking(move || remove(&worker, ids, schemas));
+    done.await.map_err(|e| SqlError::internal(e.to_string()))??;
+    tag("DROP SCHEMA")
+}

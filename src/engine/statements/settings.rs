@@ -1,0 +1,76 @@
+//! SET, RESET, DISCARD, FLUSH, WAIT, CANCEL JOBS: statements about the session and the server.
+
+use tokio::sync::oneshot;
+use types::{ObjectId, SqlError, SqlState};
+
+use super::tag;
+use crate::api::Response;
+use crate::clock::ClockMessage;
+use crate::session::Session;
+
+pub(crate) fn set(session: &mut Session, local: bool, name: &str, value: Option<&str>) -> Result<Response, SqlError> {
+    if local && !session.transaction.is_open() {
+        session.warning(SqlState::NoActiveSqlTransaction, "SET LOCAL can only be used in transaction blocks");
+        return tag("SET");
+    }
+    match value {
+        Some(value) => {
+            if session.parameters.set(name, value)? {
+                session.notice(format!("parameter \"{name}\" has no effect here"));
+            }
+        }
+        None => session.parameters.reset(name)?,
+    }
+    tag("SET")
+}
+
+pub(crate) fn reset(session: &mut Session, name: Option<&str>) -> Result<Response, SqlError> {
+    match name {
+        Some(name) => session.parameters.reset(name)?,
+        None => session.parameters.reset_all(),
+    }
+    tag("RESET")
+}
+
+/// Waits until everything admitted so far is visible everywhere.
+pub(crate) async fn flush(session: &mut Session) -> Result<Response, SqlError> {
+    let shared = session.engine.shared.clone();
+    let stopping = || SqlError::new(SqlState::AdminShutdown, "the server is shutting down");
+    let (reply, epoch) = oneshot::channel();
+    shared.clock.send(ClockMessage::Barrier { reply }).map_err(|_| stopping())?;
+    let epoch = epoch.await.map_err(|_| stopping())?;
+    let ids: Vec<ObjectId> = shared.relations.lock().expect("not poisoned").keys().copied().collect();
+    for id in ids {
+        // One that failed or was dropped meanwhile does not hold FLUSH back.
+        let _ = shared.oracle.wait_sealed(&[id], epoch).await;
+    }
+    shared.oracle.acknowledge(epoch);
+    tag("FLUSH")
+}
+
+pub(crate) async fn wait(session: &mut Session) -> Result<Response, SqlError> {
+    let shared = session.engine.shared.clone();
+    shared.jobs.wait_all().await;
+    tag("WAIT")
+}
+
+pub(crate) fn cancel_jobs(session: &mut Session, ids: &[u32]) -> Result<Response, SqlError> {
+    for id in ids {
+        if !session.engine.shared.jobs.cancel(*id) {
+            let message = format!("job {id} does not exist");
+            return Err(SqlError::new(SqlState::UndefinedObject, message).with_hint("SHOW JOBS lists running jobs."));
+        }
+    }
+    tag("CANCEL JOBS")
+}
+
+pub(crate) fn discard_all(session: &mut Session) -> Result<Response, SqlError> {
+    if session.transaction.is_open() {
+        let message = "DISCARD ALL cannot run inside a transaction block";
+        return Err(SqlError::new(SqlState::ActiveSqlTransaction, message));
+    }
+    session.prepared.clear();
+    session.cursors().clear();
+    session.parameters.reset_all();
+    tag("DISCARD ALL")
+}

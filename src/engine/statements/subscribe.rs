@@ -1,0 +1,269 @@
+//! SUBSCRIBE: a relation's changes as they are sealed. On a view or table it follows that relation's own deltas; on
+//! any other query a dataflow is built for it that lives as long as the stream.
+//!
+//! A subscription is a moving pin: the epochs it has not delivered yet stay readable. Columns: `hw_epoch`, `hw_diff`,
+//! `hw_progressed` (with PROGRESS), then the relation's. Within an epoch retractions come first.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, BooleanArray, Int64Array, RecordBatch, UInt32Array, new_null_array};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use catalog::ObjectBody;
+use futures::StreamExt;
+use plan::ViewPlanOptions;
+use sql::{Subscribe, SubscribeTarget, ast};
+use tokio::sync::mpsc;
+use types::{DeltaBatch, Epoch, SqlError, ToSqlState};
+
+use super::{Context, names};
+use crate::api::{Column, Described, Response, RowStream};
+use crate::dataflows;
+use crate::engine::Shared;
+use crate::oracle::Pin;
+use crate::relation::Relation;
+use crate::session::Session;
+
+/// Batches that may wait for a slow client.
+const QUEUE_BATCHES_MAX: usize = 16;
+
+enum Target {
+    Kept(Arc<Relation>),
+    Query(Box<ast::Query>),
+}
+
+fn target(context: &Context, subscribe: &Subscribe) -> Result<Target, SqlError> {
+    match &subscribe.target {
+        SubscribeTarget::Query(query) => Ok(Target::Query(query.clone())),
+        SubscribeTarget::Relation(name) => {
+            let (schema, bare) = names::split(name)?;
+            let catalog = context.shared.catalog();
+            let object = catalog.resolve(schema.as_deref(), &bare).map_err(|e| e.to_sql_error())?;
+            match &object.body {
+                ObjectBody::Table(_) | ObjectBody::MaterializedView(_) => {
+                    let relation = context.shared.relation(object.id);
+                    relation.map(Target::Kept).ok_or_else(|| SqlError::internal("relation is not running"))
+                }
+                ObjectBody::Source(_) | ObjectBody::View { .. } => {
+                    Ok(Target::Query(Box::new(sql::select_from(name, None))))
+                }
+            }
+        }
+    }
+}
+
+fn output_schema(relation: &SchemaRef, progress: bool) -> SchemaRef {
+    let mut fields = vec![
+        Field::new("hw_epoch", DataType::Int64, false),
+        Field::new("hw_diff", DataType::Int64, true),
+    ];
+    if progress {
+        fields.push(Field::new("hw_progressed", DataType::Boolean, false));
+    }
+    fields.extend(relation.fields().iter().map(|f| f.as_ref().clone().with_nullable(true)));
+    Arc::new(Schema::new(fields))
+}
+
+pub(crate) fn describe(context: &Context, subscribe: &Subscribe) -> Result<Described, SqlError> {
+    let schema = match target(context, subscribe)? {
+        Target::Kept(relation) => relation.schema.clone(),
+        Target::Query(query) => super::query::plan(context, &query, &[])?.schema,
+    };
+    let columns = Some(Column::of_schema(&output_schema(&schema, subscribe.progress)));
+    Ok(Described { parameters: vec![], columns })
+}
+
+pub(crate) async fn execute(session: &mut Session, subscribe: &Subscribe) -> Result<Response, SqlError> {
+    let (columns, stream) = open(session, subscribe).await?;
+    Ok(Response::Rows { columns, stream, tag: "SELECT" })
+}
+
+/// The columns and the endless stream of a subscription.
+pub(crate) async fn open(session: &mut Session, subscribe: &Subscribe) -> Result<(Vec<Column>, RowStream), SqlError> {
+    let context = session.context();
+    let shared = context.shared.clone();
+    let (relation, temporary) = match target(&context, subscribe)? {
+        Target::Kept(relation) => (relation, None),
+        Target::Query(query) => {
+            let (relation, temporary) = build(session, &context, &query).await?;
+            (relation, Some(temporary))
+        }
+    };
+    let schema = output_schema(&relation.schema, subscribe.progress);
+    let columns = Column::of_schema(&schema);
+    let pin = shared.oracle.pin(&[relation.id]);
+    shared.oracle.wait_sealed(&[relation.id], pin.epoch()).await?;
+    let (sender, receiver) = mpsc::channel(QUEUE_BATCHES_MAX);
+    let follower = Follower { shared: shared.clone(), relation, schema, progress: subscribe.progress, sender };
+    let snapshot = subscribe.snapshot;
+    shared.query_handle.spawn(async move {
+        follower.follow(pin, snapshot).await;
+        drop(temporary);
+    });
+    let stream = futures::stream::unfold(receiver, |mut receiver| async move {
+        receiver.recv().await.map(|item| (item, receiver))
+    });
+    Ok((columns, stream.boxed()))
+}
+
+/// Builds the dataflow of a query for the life of one subscription.
+async fn build(
+    session: &Session,
+    context: &Context,
+    query: &ast::Query,
+) -> Result<(Arc<Relation>, Temporary), SqlError> {
+    let shared = context.shared.clone();
+    shared.check_memory()?;
+    let id = shared.allocate_id();
+    let options = ViewPlanOptions::default();
+    let planned = context.planner().plan_view(id, query, &[], options).map_err(|e| e.to_sql_error())?;
+    planned.notices.iter().for_each(|notice| session.notice(notice));
+    let job = shared.jobs.start("SUBSCRIBE");
+    let temporary = Temporary { shared: shared.clone(), id };
+    let built = tokio::task::spawn_blocking(move || {
+        let relation = dataflows::build(&shared, Arc::new(planned.graph), &job)?;
+        Ok::<_, SqlError>(relation)
+    });
+    let relation = built.await.map_err(|e| SqlError::internal(e.to_string()))??;
+    Ok((relation, temporary))
+}
+
+/// Removes a subscription's dataflow when the subscription ends.
+struct Temporary {
+    shared: Arc<Shared>,
+    id: types::ObjectId,
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        let (shared, id) = (self.shared.clone(), self.id);
+        self.shared.query_handle.spawn_blocking(move || dataflows::remove(&shared, id));
+    }
+}
+
+struct Follower {
+    shared: Arc<Shared>,
+    relation: Arc<Relation>,
+    schema: SchemaRef,
+    progress: bool,
+    sender: mpsc::Sender<Result<RecordBatch, SqlError>>,
+}
+
+impl Follower {
+    /// Sends the snapshot, then every change, until the client goes or the relation does.
+    async fn follow(&self, mut pin: Pin, snapshot: bool) {
+        let mut seen = pin.epoch();
+        if snapshot && !self.send_snapshot(seen).await {
+            return;
+        }
+        if self.progress && !self.send(vec![self.progress_row(seen)]).await {
+            return;
+        }
+        let mut moved = self.shared.oracle.subscribe();
+        loop {
+            moved.borrow_and_update();
+            if let Some(error) = self.gone() {
+                // The client may be gone as well.
+                let _ = self.sender.send(Err(error)).await;
+                return;
+            }
+            let frontier = self.shared.oracle.frontier(self.relation.id).unwrap_or(seen);
+            if frontier > seen {
+                let batches = self.changes(seen, frontier);
+                if !self.send(batches).await {
+                    return;
+                }
+                seen = frontier;
+                pin.advance(seen);
+                continue;
+            }
+            tokio::select! {
+                changed = moved.changed() => if changed.is_err() { return },
+                () = self.sender.closed() => return,
+            }
+        }
+    }
+
+    fn gone(&self) -> Option<SqlError> {
+        if let Some(failure) = self.shared.oracle.failure(self.relation.id) {
+            return Some(failure);
+        }
+        if self.shared.relation(self.relation.id).is_none() {
+            let message = "the subscribed relation was dropped";
+            return Some(SqlError::new(types::SqlState::UndefinedTable, message));
+        }
+        self.relation.shards.iter().find_map(|shard| shard.snapshot(Epoch::MAX).error())
+    }
+
+    async fn send(&self, batches: Vec<RecordBatch>) -> bool {
+        for batch in batches {
+            if self.sender.send(Ok(batch)).await.is_err() {
+                return false;
+            }
+        }
+        true
+    }
+
+    async fn send_snapshot(&self, epoch: Epoch) -> bool {
+        for shard in self.relation.shards.iter() {
+            for rows in shard.snapshot(epoch).batches(None) {
+                let batch = self.batch(epoch, &DeltaBatch::inserts(rows));
+                if !self.send(vec![batch]).await {
+                    return false;
+                }
+            }
+        }
+        true
+    }
+
+    /// Changes of the epochs in (after, upto], epoch by epoch, retractions before insertions.
+    fn changes(&self, after: Epoch, upto: Epoch) -> Vec<RecordBatch> {
+        let mut by_epoch: std::collections::BTreeMap<Epoch, Vec<DeltaBatch>> = Default::default();
+        for shard in self.relation.shards.iter() {
+            for (epoch, deltas) in shard.deltas(after, upto) {
+                by_epoch.entry(epoch).or_default().extend(deltas.iter().cloned());
+            }
+        }
+        let mut batches = vec![];
+        for (epoch, deltas) in by_epoch {
+            let all = DeltaBatch::concat(&self.relation.schema, &deltas);
+            let order = retractions_first(&all);
+            batches.push(self.batch(epoch, &order.map_or(all.clone(), |order| all.take(&order))));
+        }
+        if self.progress {
+            batches.push(self.progress_row(upto));
+        }
+        batches
+    }
+
+    fn batch(&self, epoch: Epoch, delta: &DeltaBatch) -> RecordBatch {
+        let rows = delta.num_rows();
+        let mut columns: Vec<ArrayRef> = vec![
+            Arc::new(Int64Array::from(vec![epoch as i64; rows])),
+            Arc::new(Int64Array::from(delta.diffs_to_vec())),
+        ];
+        if self.progress {
+            columns.push(Arc::new(BooleanArray::from(vec![false; rows])));
+        }
+        columns.extend(delta.rows().columns().iter().cloned());
+        RecordBatch::try_new(self.schema.clone(), columns).expect("columns of the subscription's schema")
+    }
+
+    /// Says that everything up to `epoch` has been sent.
+    fn progress_row(&self, epoch: Epoch) -> RecordBatch {
+        let mut columns: Vec<ArrayRef> = vec![
+            Arc::new(Int64Array::from(vec![epoch as i64])),
+            new_null_array(&DataType::Int64, 1),
+            Arc::new(BooleanArray::from(vec![true])),
+        ];
+        columns.extend(self.relation.schema.fields().iter().map(|f| new_null_array(f.data_type(), 1)));
+        RecordBatch::try_new(self.schema.clone(), columns).expect("columns of the subscription's schema")
+    }
+}
+
+/// The order that puts negative diffs first; `None` if nothing moves.
+fn retractions_first(delta: &DeltaBatch) -> Option<UInt32Array> {
+    delta.diffs()?;
+    let rows = 0..delta.num_rows() as u32;
+    let (minus, plus): (Vec<u32>, Vec<u32>) = rows.partition(|row| delta.diff(*row as usize) < 0);
+    (!minus.is_empty() && !plus.is_empty()).then(|| minus.into_iter().chain(plus).collect::<Vec<u32>>().into())
+}

@@ -1,0 +1,314 @@
+//! `hw_catalog`: what this server knows about itself.
+
+use std::sync::Arc;
+
+use catalog::ObjectBody;
+use dataflow::NodeKind;
+use datafusion::logical_expr::TableSource;
+use types::{WATERMARK_END, WATERMARK_NONE};
+
+use super::table::{Cell, Kind, table};
+use crate::engine::Shared;
+
+use Kind::{Bool, Int4, Int8, Text, Time};
+
+/// The relation of that name, as of now.
+pub fn relation(shared: &Shared, name: &str) -> Option<Arc<dyn TableSource>> {
+    let source = match name {
+        "sources" => sources(shared),
+        "tables" => objects(shared, |body| matches!(body, ObjectBody::Table(_))),
+        "views" => objects(shared, |body| matches!(body, ObjectBody::MaterializedView(_) | ObjectBody::View { .. })),
+        "jobs" => jobs(shared),
+        "operators" => operators(shared),
+        "watermarks" => watermarks(shared),
+        "freshness" => freshness(shared),
+        "late_rows" => late_rows(shared),
+        "source_errors" => source_errors(shared),
+        "errors" => errors(shared),
+        "checkpoints" => checkpoints(shared),
+        "sessions" => sessions(shared),
+        "memory" => memory(shared),
+        _ => return None,
+    };
+    Some(source)
+}
+
+/// A watermark as text: a timestamp, or where it stands outside of time.
+pub(crate) fn watermark_text(watermark: i64) -> String {
+    match watermark {
+        WATERMARK_NONE => "none".to_string(),
+        WATERMARK_END => "infinity".to_string(),
+        us => chrono::DateTime::from_timestamp_micros(us)
+            .map_or_else(|| us.to_string(), |t| t.naive_utc().format("%Y-%m-%d %H:%M:%S%.6f").to_string()),
+    }
+}
+
+fn objects(shared: &Shared, wanted: fn(&ObjectBody) -> bool) -> Arc<dyn TableSource> {
+    let catalog = shared.catalog();
+    let rows = catalog.objects.values().filter(|o| wanted(&o.body)).map(|object| {
+        let failure = shared.oracle.failure(object.id).map(|e| e.message);
+        let status = if failure.is_some() { "failed" } else { "running" };
+        let rows = shared.relation(object.id).map(|r| r.shards.iter().map(|s| s.row_count() as i64).sum::<i64>());
+        vec![
+            Cell::Int(object.id.0.into()),
+            object.schema.as_str().into(),
+            object.name.as_str().into(),
+            object.kind_name().into(),
+            status.into(),
+            failure.into(),
+            rows.into(),
+            object.sql.as_str().into(),
+            Cell::Time(object.created_us),
+        ]
+    });
+    table(
+        &[
+            ("id", Int8),
+            ("schema", Text),
+            ("name", Text),
+            ("kind", Text),
+            ("status", Text),
+            ("error", Text),
+            ("rows", Int8),
+            ("definition", Text),
+            ("created", Time),
+        ],
+        rows.collect(),
+    )
+}
+
+fn sources(shared: &Shared) -> Arc<dyn TableSource> {
+    let catalog = shared.catalog();
+    let paused = shared.budget.exceeded();
+    let sources = shared.lock_sources();
+    let rows = sources.values().filter_map(|source| {
+        let object = catalog.get(source.id)?;
+        let reading = source.stats.read();
+        let status = match (&reading.failure, reading.ended, source.started()) {
+            (Some(_), _, _) => "failed",
+            (None, true, _) => "ended",
+            (None, false, true) if paused => "paused",
+            (None, false, true) => "running",
+            (None, false, false) => "idle",
+        };
+        let error = match (&reading.failure, status) {
+            (Some(failure), _) => Some(failure.message.clone()),
+            (None, "paused") => Some(shared.memory_error().message),
+            _ => None,
+        };
+        Some(vec![
+            Cell::Int(source.id.0.into()),
+            object.schema.as_str().into(),
+            object.name.as_str().into(),
+            source.config.connector().into(),
+            status.into(),
+            error.into(),
+            Cell::Int(reading.counters.rows as i64),
+            Cell::Int(reading.counters.bytes as i64),
+            Cell::Int(reading.counters.errors as i64),
+            Cell::Int(reading.counters.late as i64),
+        ])
+    });
+    let rows = rows.collect();
+    drop(sources);
+    table(
+        &[
+            ("id", Int8),
+            ("schema", Text),
+            ("name", Text),
+            ("connector", Text),
+            ("status", Text),
+            ("error", Text),
+            ("rows", Int8),
+            ("bytes", Int8),
+            ("malformed", Int8),
+            ("late", Int8),
+        ],
+        rows,
+    )
+}
+
+fn jobs(shared: &Shared) -> Arc<dyn TableSource> {
+    let rows = shared.jobs.read().into_iter().map(|job| {
+        vec![
+            Cell::Int(job.id.into()),
+            job.description.into(),
+            Cell::Int(job.rows as i64),
+            Cell::Time(job.started_us),
+        ]
+    });
+    table(&[("id", Int8), ("description", Text), ("rows", Int8), ("started", Time)], rows.collect())
+}
+
+fn operators(shared: &Shared) -> Arc<dyn TableSource> {
+    let catalog = shared.catalog();
+    let readings = shared.runtime.stats().read();
+    let relations = shared.relations.lock().expect("not poisoned").clone();
+    let mut rows = vec![];
+    for ((id, operator), reading) in readings {
+        let Some(relation) = relations.get(&id) else { continue };
+        let node = relation.graph.nodes.iter().find(|n| n.id == operator && matches!(n.kind, NodeKind::Operator(_)));
+        let Some(node) = node else { continue };
+        rows.push(vec![
+            Cell::Int(id.0.into()),
+            catalog.get(id).map(|o| o.name.clone()).into(),
+            Cell::Int(operator.into()),
+            node.label.as_str().into(),
+            Cell::Int(reading.rows_in as i64),
+            Cell::Int(reading.rows_out as i64),
+            Cell::Int(reading.busy_ns as i64),
+            Cell::Int(reading.state_bytes as i64),
+        ]);
+    }
+    table(
+        &[
+            ("relation_id", Int8),
+            ("relation", Text),
+            ("operator", Int8),
+            ("label", Text),
+            ("rows_in", Int8),
+            ("rows_out", Int8),
+            ("busy_ns", Int8),
+            ("state_bytes", Int8),
+        ],
+        rows,
+    )
+}
+
+fn watermarks(shared: &Shared) -> Arc<dyn TableSource> {
+    let sources = shared.lock_sources();
+    let rows = sources.values().filter(|s| s.watermark.is_some()).map(|source| {
+        let reading = source.stats.read();
+        let watermark = reading.watermark.unwrap_or(WATERMARK_NONE);
+        let time = (watermark != WATERMARK_NONE && watermark != WATERMARK_END).then_some(watermark);
+        vec![
+            source.name.as_str().into(),
+            watermark_text(watermark).into(),
+            time.map_or(Cell::Null, Cell::Time),
+            reading.ended.into(),
+        ]
+    });
+    let rows = rows.collect();
+    drop(sources);
+    table(&[("source", Text), ("watermark", Text), ("event_time", Time), ("ended", Bool)], rows)
+}
+
+fn freshness(shared: &Shared) -> Arc<dyn TableSource> {
+    let catalog = shared.catalog();
+    let opened = shared.oracle.opened();
+    let rows = catalog.objects.values().filter_map(|object| {
+        let frontier = shared.oracle.frontier(object.id)?;
+        Some(vec![
+            Cell::Int(object.id.0.into()),
+            object.name.as_str().into(),
+            Cell::Int(frontier as i64),
+            Cell::Int((opened - frontier.min(opened)) as i64),
+        ])
+    });
+    table(&[("id", Int8), ("name", Text), ("epoch", Int8), ("epochs_behind", Int8)], rows.collect())
+}
+
+fn late_rows(shared: &Shared) -> Arc<dyn TableSource> {
+    let mut rows: Vec<Vec<Cell>> = shared
+        .lock_sources()
+        .values()
+        .map(|source| {
+            let late = source.stats.read().counters.late;
+            vec![source.name.as_str().into(), Cell::Int(late as i64)]
+        })
+        .collect();
+    let catalog = shared.catalog();
+    for (table, late) in shared.late_counts() {
+        rows.push(vec![catalog.get(table).map(|o| o.name.clone()).into(), Cell::Int(late as i64)]);
+    }
+    table(&[("relation", Text), ("rows", Int8)], rows)
+}
+
+fn source_errors(shared: &Shared) -> Arc<dyn TableSource> {
+    let mut rows = vec![];
+    for source in shared.lock_sources().values() {
+        for kept in source.stats.read().counters.kept {
+            rows.push(vec![
+                source.name.as_str().into(),
+                kept.partition.into(),
+                Cell::Int(kept.position as i64),
+                kept.reason.into(),
+                String::from_utf8_lossy(&kept.raw).into_owned().into(),
+                Cell::Time(kept.at_us),
+            ]);
+        }
+    }
+    let columns =
+        [("source", Text), ("partition", Text), ("position", Int8), ("error", Text), ("raw", Text), ("seen", Time)];
+    table(&columns, rows)
+}
+
+fn errors(shared: &Shared) -> Arc<dyn TableSource> {
+    let catalog = shared.catalog();
+    let relations = shared.relations.lock().expect("not poisoned").clone();
+    let mut rows = vec![];
+    for (id, relation) in relations {
+        for shard in relation.shards.iter() {
+            for error in shard.snapshot(types::Epoch::MAX).errors() {
+                rows.push(vec![
+                    catalog.get(id).map(|o| o.name.clone()).into(),
+                    error.state.code().into(),
+                    error.message.into(),
+                    Cell::Int(error.diff),
+                ]);
+            }
+        }
+    }
+    table(&[("relation", Text), ("sqlstate", Text), ("message", Text), ("count", Int8)], rows)
+}
+
+fn checkpoints(shared: &Shared) -> Arc<dyn TableSource> {
+    let rows = shared.checkpointer.finished().into_iter().map(|record| {
+        vec![
+            Cell::Int(record.epoch as i64),
+            Cell::Time(record.finished_us),
+            Cell::Int(record.stats.bytes_written as i64),
+            Cell::Int(record.stats.bytes_before as i64),
+            Cell::Int(record.stats.runs as i64),
+            Cell::Int(record.stats.duration.as_micros() as i64),
+            Cell::Int(record.stats.live_bytes as i64),
+        ]
+    });
+    table(
+        &[
+            ("epoch", Int8),
+            ("finished", Time),
+            ("bytes_written", Int8),
+            ("bytes_changed", Int8),
+            ("runs", Int8),
+            ("duration_us", Int8),
+            ("live_bytes", Int8),
+        ],
+        rows.collect(),
+    )
+}
+
+fn sessions(shared: &Shared) -> Arc<dyn TableSource> {
+    let rows = shared.sessions.read().into_iter().map(|session| {
+        vec![
+            Cell::Int(session.id.into()),
+            session.user.into(),
+            session.application.into(),
+            Cell::Time(session.started_us),
+            if session.active { "active" } else { "idle" }.into(),
+            session.query.into(),
+        ]
+    });
+    let columns =
+        [("id", Int4), ("user", Text), ("application", Text), ("started", Time), ("state", Text), ("query", Text)];
+    table(&columns, rows.collect())
+}
+
+fn memory(shared: &Shared) -> Arc<dyn TableSource> {
+    let (used, limit) = (shared.budget.used_bytes(), shared.budget.limit_bytes());
+    let rows = vec![
+        vec!["used".into(), Cell::Int(used as i64)],
+        vec!["limit".into(), Cell::Int(limit as i64)],
+    ];
+    table(&[("part", Text), ("bytes", Int8)], rows)
+}

@@ -1,0 +1,66 @@
+//! Transaction blocks. Writes of a block are collected and journaled as one entry at COMMIT, so they enter in one
+//! epoch or not at all. Reads inside a block see the database, not the block's own writes: statements that would
+//! depend on them are refused.
+
+use types::{DeltaBatch, ObjectId};
+
+use crate::api::TransactionStatus;
+
+#[derive(Default)]
+pub struct Transaction {
+    state: State,
+    writes: Vec<(ObjectId, DeltaBatch)>,
+}
+
+#[derive(Default, PartialEq, Eq, Clone, Copy)]
+enum State {
+    #[default]
+    Idle,
+    Open,
+    Failed,
+}
+
+impl Transaction {
+    pub fn status(&self) -> TransactionStatus {
+        match self.state {
+            State::Idle => TransactionStatus::Idle,
+            State::Open => TransactionStatus::InTransaction,
+            State::Failed => TransactionStatus::Failed,
+        }
+    }
+
+    /// False if a block was open already.
+    pub fn begin(&mut self) -> bool {
+        let fresh = self.state == State::Idle;
+        if fresh {
+            self.state = State::Open;
+        }
+        fresh
+    }
+
+    pub fn fail(&mut self) {
+        if self.state == State::Open {
+            self.state = State::Failed;
+            self.writes.clear();
+        }
+    }
+
+    pub fn is_open(&self) -> bool {
+        self.state == State::Open
+    }
+
+    pub fn write(&mut self, table: ObjectId, delta: DeltaBatch) {
+        self.writes.push((table, delta));
+    }
+
+    pub fn wrote(&self, table: ObjectId) -> bool {
+        self.writes.iter().any(|(t, _)| *t == table)
+    }
+
+    /// Ends the block; its writes if it may commit.
+    pub fn end(&mut self) -> (bool, Vec<(ObjectId, DeltaBatch)>) {
+        let committed = self.state == State::Open;
+        self.state = State::Idle;
+        (committed, std::mem::take(&mut self.writes))
+    }
+}

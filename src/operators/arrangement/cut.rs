@@ -1,0 +1,125 @@
+//! What changed in a keyed relation since its last checkpoint: the rows written, in their last state, and the keys
+//! that went. Key columns stand first.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Int64Array, RecordBatch, RecordBatchOptions, UInt32Array, new_null_array};
+use arrow::compute::take;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use types::limits::BATCH_ROWS_MAX;
+use types::{DIFF_COLUMN, DeltaBatch, hash_columns};
+
+use super::gather::gather_column;
+use super::layout::{Incoming, Layout};
+use super::rows::{Prepared, Rows};
+use super::shard::Shard;
+use crate::OperatorError;
+
+/// Distinct keys deleted since the last cut, in pages of their own.
+pub(super) struct Graveyard {
+    layout: Layout,
+    rows: Rows,
+}
+
+impl Graveyard {
+    pub fn new(relation: &Layout) -> Self {
+        let key = relation.key.as_ref().expect("only keyed relations delete by key");
+        let schema = Arc::new(relation.schema.project(key).expect("the key names columns of the relation"));
+        let layout = Layout::new(schema, Some((0..key.len()).collect()));
+        let rows = Rows::new(&layout);
+        Graveyard { layout, rows }
+    }
+
+    /// Remembers the keys at `rows`.
+    pub fn bury(&mut self, keys: &[ArrayRef], rows: &UInt32Array) -> Result<(), OperatorError> {
+        let columns = keys.iter().map(|k| take(k, rows, None)).collect::<Result<Vec<_>, _>>()?;
+        let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
+        let delta = RecordBatch::try_new_with_options(self.layout.schema.clone(), columns, &options)?;
+        let delta = DeltaBatch::inserts(delta);
+        let prepared = Prepared::new(&self.layout, &delta)?;
+        self.rows.upsert(&self.layout, &prepared)
+    }
+
+    pub fn memory_bytes(&self) -> usize {
+        self.rows.memory_bytes()
+    }
+}
+
+/// Order of the columns in a cut of a keyed relation: key columns, then the others.
+pub(super) fn cut_columns(layout: &Layout) -> Vec<usize> {
+    let key = layout.key.as_ref().expect("only keyed relations are cut by key");
+    key.iter().copied().chain((0..layout.columns.len()).filter(|c| !key.contains(c))).collect()
+}
+
+impl Shard {
+    /// Puts and deletes since the last call, each key once, with the diff column last. Keyed relations only.
+    pub(crate) fn cut_keyed(&self) -> Result<Vec<RecordBatch>, OperatorError> {
+        let columns = cut_columns(&self.layout);
+        let schema = cut_schema(&self.layout, &columns);
+        let mut inner = self.lock();
+        let puts = inner.rows.take_changed();
+        let pages = inner.rows.pages.clone();
+        let buried = inner.deleted.replace(Graveyard::new(&self.layout)).expect("keyed relations have a graveyard");
+        let deletes = still_gone(&self.layout, &inner.rows, &buried)?;
+        drop(inner);
+        let mut batches = vec![];
+        for ids in puts.chunks(BATCH_ROWS_MAX) {
+            let arrays = columns.iter().map(|c| gather_column(&self.layout.columns[*c], &pages, ids, *c)).collect();
+            batches.push(with_diff(&schema, arrays, ids.len(), 1)?);
+        }
+        for ids in deletes.chunks(BATCH_ROWS_MAX) {
+            let width = buried.layout.columns.len();
+            let keys = (0..width).map(|c| gather_column(&buried.layout.columns[c], &buried.rows.pages, ids, c));
+            let values = columns[width..].iter().map(|c| new_null_array(&self.layout.columns[*c].data_type, ids.len()));
+            batches.push(with_diff(&schema, keys.chain(values).collect(), ids.len(), -1)?);
+        }
+        Ok(batches)
+    }
+
+    /// Takes back one batch of [`cut_keyed`](Self::cut_keyed).
+    pub(crate) fn restore_keyed(&self, batch: &RecordBatch) -> Result<(), OperatorError> {
+        let columns = cut_columns(&self.layout);
+        if batch.num_columns() != columns.len() + 1 {
+            return Err(OperatorError::internal("a checkpointed relation has another number of columns"));
+        }
+        let mut arrays: Vec<(usize, ArrayRef)> = columns.into_iter().zip(batch.columns().iter().cloned()).collect();
+        arrays.sort_by_key(|(column, _)| *column);
+        let arrays = arrays.into_iter().map(|(_, a)| a).chain(batch.columns().last().cloned()).collect();
+        let all: Vec<usize> = (0..self.layout.columns.len()).collect();
+        self.restore_rows(&RecordBatch::try_new(cut_schema(&self.layout, &all), arrays)?)
+    }
+}
+
+/// Ids in `buried` of keys that have no live row.
+fn still_gone(layout: &Layout, rows: &Rows, buried: &Graveyard) -> Result<Vec<u32>, OperatorError> {
+    let ids = buried.rows.live_ids();
+    let width = buried.layout.columns.len();
+    let mut gone = vec![];
+    for ids in ids.chunks(BATCH_ROWS_MAX) {
+        let keys: Vec<ArrayRef> =
+            (0..width).map(|c| gather_column(&buried.layout.columns[c], &buried.rows.pages, ids, c)).collect();
+        let hashes = hash_columns(&keys, ids.len())?;
+        let cells: Vec<Incoming> =
+            buried.layout.columns.iter().zip(&keys).map(|(c, a)| c.read(a)).collect::<Result<_, _>>()?;
+        let cells: Vec<(usize, &Incoming)> = layout.identity().into_iter().zip(&cells).collect();
+        gone.extend((0..ids.len()).filter(|r| rows.find_live(hashes[*r], &cells, *r).is_none()).map(|r| ids[r]));
+    }
+    Ok(gone)
+}
+
+/// Value columns are nullable here: deletes carry none.
+fn cut_schema(layout: &Layout, columns: &[usize]) -> SchemaRef {
+    let field = |c: &usize| layout.schema.field(*c).clone().with_nullable(true);
+    let diff = Field::new(DIFF_COLUMN, DataType::Int64, false);
+    Arc::new(Schema::new(columns.iter().map(field).chain([diff]).collect::<Vec<_>>()))
+}
+
+fn with_diff(
+    schema: &SchemaRef,
+    mut arrays: Vec<ArrayRef>,
+    rows: usize,
+    diff: i64,
+) -> Result<RecordBatch, OperatorError> {
+    arrays.push(Arc::new(Int64Array::from_value(diff, rows)));
+    Ok(RecordBatch::try_new(schema.clone(), arrays)?)
+}

@@ -1,0 +1,63 @@
+//! The errors a relation holds, as a multiset beside its rows.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use types::{ErrorDelta, SqlError, SqlState};
+
+/// Counts by (state, message). Cloning is one pointer; the writer copies only what a reader holds.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Errors {
+    counts: Arc<BTreeMap<(SqlState, String), i64>>,
+    bytes: usize,
+}
+
+impl Errors {
+    pub fn add(&mut self, errors: &[ErrorDelta]) {
+        self.sum(errors.iter().map(|e| (e, e.diff)));
+    }
+
+    pub fn subtract(&mut self, errors: &[ErrorDelta]) {
+        self.sum(errors.iter().map(|e| (e, -e.diff)));
+    }
+
+    fn sum<'a>(&mut self, errors: impl Iterator<Item = (&'a ErrorDelta, i64)>) {
+        for (error, diff) in errors {
+            let counts = Arc::make_mut(&mut self.counts);
+            let key = (error.state, error.message.clone());
+            let bytes = error.message.len() + 2 * size_of::<(SqlState, String, i64)>();
+            let count = *counts.entry(key.clone()).and_modify(|c| *c += diff).or_insert_with(|| {
+                self.bytes += bytes;
+                diff
+            });
+            if count == 0 {
+                self.bytes -= bytes;
+                counts.remove(&key);
+            }
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.counts.is_empty()
+    }
+
+    /// Every error whose count is not 0, with its count, in order of state and message.
+    pub fn to_vec(&self) -> Vec<ErrorDelta> {
+        let delta = |((state, message), diff): (&(SqlState, String), &i64)| ErrorDelta {
+            state: *state,
+            message: message.clone(),
+            diff: *diff,
+        };
+        self.counts.iter().map(delta).collect()
+    }
+
+    /// The first that is held at least once.
+    pub fn first(&self) -> Option<SqlError> {
+        let ((state, message), _) = self.counts.iter().find(|(_, count)| **count > 0)?;
+        Some(SqlError::new(*state, message.clone()))
+    }
+
+    pub fn memory_bytes(&self) -> usize {
+        self.bytes
+    }
+}

@@ -1,0 +1,339 @@
+//! One side of a join: its rows in pages, chained by join key, with match counts where the kind of join asks for them.
+//!
+//! The key index holds one entry per distinct key, the head of the chain of its rows, so a hot key costs no probing;
+//! a retraction finds its row by the hash of the whole row, in an index that exists from the first retraction on.
+//! Rows with a NULL in the key match nothing (unless NULL = NULL) and are never stored.
+
+use arrow::array::{Array, ArrayRef, Int64Array, RecordBatch};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use std::sync::Arc;
+use types::{DIFF_COLUMN, DeltaBatch, hash_columns};
+
+use super::expiry::Expiry;
+use crate::OperatorError;
+use crate::arrangement::{Incoming, Layout, Prepared, RowIndex, Rows, gather, hashes_of, place};
+use crate::dirt::Dirt;
+use crate::spec::ExpirySpec;
+
+/// No row: end of a chain.
+const END: u32 = u32::MAX;
+
+/// Column of a checkpointed side with the matches whose rows have expired since.
+const EXPIRED_MATCHES: &str = "__expired_matches";
+
+pub(super) struct Side {
+    pub layout: Layout,
+    pub keys: Vec<usize>,
+    pub rows: Rows,
+    heads: RowIndex,
+    /// (next, previous) by id.
+    links: Vec<(u32, u32)>,
+    /// Weights of the other side's rows that match, by id; `None` if the join doesn't ask.
+    pub counts: Option<Vec<i64>>,
+    /// The part of `counts` that a restart could not recompute, because those rows have expired.
+    pub expired_matches: Option<Vec<i64>>,
+    pub expiry: Option<Expiry>,
+    pub dirt: Dirt,
+    /// Retractions that a restore met before their rows.
+    owed: Vec<DeltaBatch>,
+}
+
+/// Rows about to probe a side, none with a NULL that matches nothing.
+pub(super) struct Probing {
+    pub batch: DeltaBatch,
+    pub hashes: Vec<u64>,
+    key_cells: Vec<Incoming>,
+}
+
+impl Side {
+    /// `counted`: match counts are kept. `other_expires`: rows they count may expire.
+    pub fn new(
+        schema: &SchemaRef,
+        keys: &[usize],
+        counted: bool,
+        other_expires: bool,
+        expiry: Option<&ExpirySpec>,
+    ) -> Self {
+        let layout = Layout::new(schema.clone(), None);
+        let remembers = counted && other_expires;
+        Side {
+            keys: keys.to_vec(),
+            rows: Rows::new(&layout),
+            heads: RowIndex::new(),
+            links: vec![],
+            counts: counted.then(Vec::new),
+            expired_matches: remembers.then(Vec::new),
+            expiry: expiry.map(|e| Expiry::new(e.clone())),
+            dirt: Dirt::new(&state_schema(schema, remembers)),
+            owed: vec![],
+            layout,
+        }
+    }
+
+    /// Prepares rows of one side to probe the other (their key types are equal) and to enter their own.
+    pub fn probing(&self, batch: DeltaBatch) -> Result<Probing, OperatorError> {
+        let arrays: Vec<ArrayRef> = self.keys.iter().map(|k| batch.rows().column(*k).clone()).collect();
+        let hashes = hash_columns(&arrays, batch.num_rows())?;
+        let read = |(column, array): (&usize, &ArrayRef)| self.layout.columns[*column].read(array);
+        let key_cells = self.keys.iter().zip(&arrays).map(read).collect::<Result<_, _>>()?;
+        Ok(Probing { batch, hashes, key_cells })
+    }
+
+    /// First row with the key of `cells[row]`; `cells` are paired with this side's key columns once per batch.
+    pub fn first_of(&self, cells: &[(usize, &Incoming)], hash: u64, row: usize) -> Option<u32> {
+        self.heads.find(hash, |id| {
+            let (page, slot) = place(id);
+            self.rows.pages.page(page).equals(slot, cells, row)
+        })
+    }
+
+    pub fn key_cells<'a>(&self, probing: &'a Probing) -> Vec<(usize, &'a Incoming)> {
+        self.keys.iter().copied().zip(&probing.key_cells).collect()
+    }
+
+    /// The next row of the same key.
+    pub fn next(&self, id: u32) -> Option<u32> {
+        Some(self.links[id as usize].0).filter(|id| *id != END)
+    }
+
+    /// Adds rows (positive diffs). `counts`: matches of each row at this moment.
+    pub fn add(&mut self, probing: &Probing, counts: &[i64]) -> Result<(), OperatorError> {
+        let prepared = Prepared::new(&self.layout, &probing.batch)?;
+        let (rows, ids) = self.rows.add_to_bag(&self.layout, &prepared);
+        if let Some(last) = ids.iter().max() {
+            let len = self.links.len().max(*last as usize + 1);
+            self.links.resize(len, (END, END));
+            for column in [&mut self.counts, &mut self.expired_matches].into_iter().flatten() {
+                column.resize(len, 0);
+            }
+        }
+        let cells = self.key_cells(probing);
+        for (row, id) in rows.iter().zip(&ids) {
+            self.link(&cells, probing.hashes[*row as usize], *row as usize, *id);
+            if let Some(column) = &mut self.counts {
+                column[*id as usize] = counts.get(*row as usize).copied().unwrap_or(0);
+            }
+            if let Some(column) = &mut self.expired_matches {
+                column[*id as usize] = 0;
+            }
+        }
+        if let Some(expiry) = &mut self.expiry {
+            expiry.note(&self.rows.pages, &ids);
+        }
+        Ok(())
+    }
+
+    /// Removes rows (negative diffs); returns what was not there.
+    pub fn remove(&mut self, probing: &Probing) -> Result<Vec<(usize, i64)>, OperatorError> {
+        let prepared = Prepared::new(&self.layout, &probing.batch)?;
+        let mut missing = vec![];
+        let Side { rows, heads, links, layout, .. } = self;
+        rows.take_from_bag(
+            layout,
+            &prepared,
+            |row, id| unlink(heads, links, probing.hashes[row], id),
+            |row, weight| missing.push((row, weight)),
+        );
+        Ok(missing)
+    }
+
+    /// Notes a change for the next checkpoint, with the expired matches of each row (unused where none are kept).
+    pub fn note_dirt(&mut self, batch: &DeltaBatch, expired_matches: Vec<i64>) -> Result<(), OperatorError> {
+        let change = match self.expired_matches {
+            None => batch.clone(),
+            Some(_) => {
+                let schema = state_schema(&self.layout.schema, true);
+                let column: ArrayRef = Arc::new(Int64Array::from(expired_matches));
+                let columns = batch.rows().columns().iter().cloned().chain([column]).collect();
+                batch.with_rows(RecordBatch::try_new(schema, columns)?)
+            }
+        };
+        self.dirt.add(&[change], self.rows.row_count())
+    }
+
+    /// Expired matches of stored rows: what their checkpointed form says.
+    pub fn expired_matches_of(&self, probing: &Probing) -> Result<Vec<i64>, OperatorError> {
+        let Some(column) = &self.expired_matches else { return Ok(vec![]) };
+        let prepared = Prepared::new(&self.layout, &probing.batch)?;
+        let found = |row| self.rows.find_in_bag(&prepared, row).map_or(0, |id| column[id as usize]);
+        Ok((0..probing.batch.num_rows()).map(found).collect())
+    }
+
+    /// Takes rows that have passed the expiry bound out, and returns them with their weights negated.
+    pub fn expire(&mut self, bound_us: i64) -> Result<Option<DeltaBatch>, OperatorError> {
+        let Some(expiry) = &mut self.expiry else { return Ok(None) };
+        let ids = expiry.passed(&self.rows, bound_us);
+        if ids.is_empty() {
+            return Ok(None);
+        }
+        let rows = self.rows_at(&ids);
+        let diffs: Vec<i64> = ids.iter().map(|id| -self.rows.weight(*id)).collect();
+        let dropped = DeltaBatch::new(rows, diffs);
+        let column = self.expired_matches.as_ref();
+        let matches = ids.iter().map(|id| column.map_or(0, |c| c[*id as usize])).collect();
+        self.note_dirt(&dropped, matches)?;
+        let hashes = hashes_of(&self.layout, &self.rows.pages, &self.keys, &ids);
+        for (id, hash) in ids.iter().zip(hashes) {
+            unlink(&mut self.heads, &mut self.links, hash, *id);
+        }
+        self.rows.drop_ids(&self.layout, &ids);
+        Ok(Some(dropped))
+    }
+
+    pub fn rows_at(&self, ids: &[u32]) -> RecordBatch {
+        let all: Vec<usize> = (0..self.layout.columns.len()).collect();
+        gather(&self.layout, &self.rows.pages, ids, &all, self.layout.schema.clone())
+    }
+
+    /// Takes back one checkpointed batch. Match counts are recomputed once both sides are here.
+    pub fn restore(&mut self, batch: &RecordBatch) -> Result<(), OperatorError> {
+        let delta = DeltaBatch::from_record_batch(batch)?;
+        let expected = self.layout.columns.len() + usize::from(self.expired_matches.is_some());
+        if delta.rows().num_columns() != expected {
+            return Err(OperatorError::internal("a checkpointed join side has another number of columns"));
+        }
+        for (positive, part) in [true, false].into_iter().zip(by_sign(&delta)) {
+            let Some(part) = part else { continue };
+            if positive { self.restore_added(&part)? } else { self.restore_removed(&part)? }
+        }
+        Ok(())
+    }
+
+    /// The row columns of a checkpointed delta.
+    fn without_matches(&self, part: &DeltaBatch) -> Result<DeltaBatch, OperatorError> {
+        let columns: Vec<usize> = (0..self.layout.columns.len()).collect();
+        let rows = part.rows().project(&columns)?;
+        Ok(part.with_rows(rows))
+    }
+
+    fn restore_added(&mut self, part: &DeltaBatch) -> Result<(), OperatorError> {
+        let probing = self.probing(self.without_matches(part)?)?;
+        self.add(&probing, &[])?;
+        self.sum_expired_matches(part, &probing)
+    }
+
+    fn restore_removed(&mut self, part: &DeltaBatch) -> Result<(), OperatorError> {
+        let probing = self.probing(self.without_matches(part)?)?;
+        self.rows.index_all(&self.layout);
+        self.sum_expired_matches(part, &probing)?;
+        let missing = self.remove(&probing)?;
+        if !missing.is_empty() {
+            let rows: Vec<u32> = missing.iter().map(|(row, _)| *row as u32).collect();
+            let diffs: Vec<i64> = missing.iter().map(|(_, weight)| -weight).collect();
+            let rows = crate::arrangement::take_rows(part.rows(), &rows.into());
+            self.owed.push(DeltaBatch::new(rows, diffs));
+        }
+        Ok(())
+    }
+
+    /// While restoring, the column holds the sum of weight × expired matches; see `finish_restore`.
+    fn sum_expired_matches(&mut self, part: &DeltaBatch, probing: &Probing) -> Result<(), OperatorError> {
+        if self.expired_matches.is_none() {
+            return Ok(());
+        }
+        self.rows.index_all(&self.layout);
+        let values = part.rows().column(self.layout.columns.len());
+        let values = values.as_any().downcast_ref::<Int64Array>();
+        let values = values.ok_or_else(|| OperatorError::internal("expired matches are counted in int8"))?;
+        let prepared = Prepared::new(&self.layout, &probing.batch)?;
+        let column = self.expired_matches.as_mut().expect("checked");
+        for row in 0..part.num_rows() {
+            if let Some(id) = self.rows.find_in_bag(&prepared, row) {
+                column[id as usize] += values.value(row) * part.diff(row);
+            }
+        }
+        Ok(())
+    }
+
+    /// After the last restored batch: settles early retractions and turns sums of expired matches into counts.
+    pub fn finish_restore(&mut self) -> Result<(), OperatorError> {
+        for part in std::mem::take(&mut self.owed) {
+            self.restore_removed(&part)?;
+        }
+        if !self.owed.is_empty() {
+            return Err(OperatorError::internal("a restored side of a join has rows with a negative weight"));
+        }
+        if let Some(column) = &mut self.expired_matches {
+            for id in self.rows.live_ids() {
+                column[id as usize] /= self.rows.weight(id);
+            }
+        }
+        Ok(())
+    }
+
+    pub fn memory_bytes(&self) -> usize {
+        let columns = [&self.counts, &self.expired_matches].into_iter().flatten().map(|c| c.capacity() * 8);
+        self.rows.memory_bytes()
+            + self.heads.memory_bytes()
+            + self.links.capacity() * size_of::<(u32, u32)>()
+            + columns.sum::<usize>()
+            + self.expiry.as_ref().map_or(0, Expiry::memory_bytes)
+            + self.dirt.memory_bytes()
+    }
+
+    /// Puts a row second in its key's chain, or first if the key is new.
+    fn link(&mut self, cells: &[(usize, &Incoming)], hash: u64, row: usize, id: u32) {
+        match self.first_of(cells, hash, row) {
+            Some(head) => {
+                let next = self.links[head as usize].0;
+                self.links[id as usize] = (next, head);
+                self.links[head as usize].0 = id;
+                if next != END {
+                    self.links[next as usize].1 = id;
+                }
+            }
+            None => {
+                self.links[id as usize] = (END, END);
+                let Side { heads, layout, rows, keys, .. } = self;
+                heads.insert(hash, id, |ids| hashes_of(layout, &rows.pages, keys, ids));
+            }
+        }
+    }
+}
+
+fn unlink(heads: &mut RowIndex, links: &mut [(u32, u32)], hash: u64, id: u32) {
+    let (next, previous) = links[id as usize];
+    if next != END {
+        links[next as usize].1 = previous;
+    }
+    match (previous, next) {
+        (END, END) => {
+            heads.remove(hash, id);
+        }
+        (END, next) => heads.replace(hash, id, next),
+        (previous, next) => links[previous as usize].0 = next,
+    }
+}
+
+/// Schema of a side's checkpointed rows, without the diff.
+fn state_schema(schema: &SchemaRef, remembers: bool) -> SchemaRef {
+    if !remembers {
+        return schema.clone();
+    }
+    let matches = Arc::new(Field::new(EXPIRED_MATCHES, DataType::Int64, false));
+    debug_assert!(schema.fields().iter().all(|f| f.name() != DIFF_COLUMN), "the diff column is added last");
+    Arc::new(Schema::new(schema.fields().iter().cloned().chain([matches]).collect::<Vec<_>>()))
+}
+
+/// The rows with positive and those with negative diffs.
+pub(super) fn by_sign(delta: &DeltaBatch) -> [Option<DeltaBatch>; 2] {
+    let Some(diffs) = delta.diffs() else { return [Some(delta.clone()).filter(|d| !d.is_empty()), None] };
+    let part = |keep: &dyn Fn(i64) -> bool| {
+        let rows: Vec<u32> = (0..diffs.len()).filter(|r| keep(diffs[*r])).map(|r| r as u32).collect();
+        (!rows.is_empty()).then(|| take_delta(delta, &rows))
+    };
+    [part(&|d| d > 0), part(&|d| d < 0)]
+}
+
+/// The rows at `rows` with their diffs.
+pub(super) fn take_delta(delta: &DeltaBatch, rows: &[u32]) -> DeltaBatch {
+    if rows.len() == delta.num_rows() {
+        return delta.clone();
+    }
+    let diffs: Vec<i64> = rows.iter().map(|r| delta.diff(*r as usize)).collect();
+    let taken = crate::arrangement::take_rows(delta.rows(), &rows.to_vec().into());
+    if delta.diffs().is_none() || diffs.iter().all(|d| *d == 1) {
+        return DeltaBatch::inserts(taken);
+    }
+    DeltaBatch::new(taken, diffs)
+}

@@ -1,0 +1,120 @@
+//! Dates, times and timestamps: ISO text as Postgres prints it, binary counted from 2000-01-01.
+//!
+//! `i32::MAX`/`MIN` days and `i64::MAX`/`MIN` microseconds are the infinities, as in Postgres.
+
+use bytes::{BufMut, BytesMut};
+
+use super::EncodeError;
+use super::number::put_padded;
+
+/// Days from 1970-01-01 to 2000-01-01.
+pub const POSTGRES_EPOCH_DAYS: i32 = 10_957;
+/// The same in microseconds.
+pub const POSTGRES_EPOCH_MICROS: i64 = POSTGRES_EPOCH_DAYS as i64 * DAY_MICROS;
+pub const DAY_MICROS: i64 = 86_400_000_000;
+
+pub fn date_text(days: i32, out: &mut BytesMut) {
+    if put_infinity(days == i32::MAX, days == i32::MIN, out) {
+        return;
+    }
+    let before_christ = put_date(i64::from(days), out);
+    put_era(before_christ, out);
+}
+
+pub fn date_binary(days: i32, out: &mut BytesMut) -> Result<(), EncodeError> {
+    let days = match days {
+        i32::MAX | i32::MIN => days,
+        _ => days.checked_sub(POSTGRES_EPOCH_DAYS).ok_or(EncodeError::OutOfRange("date"))?,
+    };
+    out.put_i32(days);
+    Ok(())
+}
+
+/// `utc` appends the offset of a timestamp with time zone.
+pub fn timestamp_text(micros: i64, utc: bool, out: &mut BytesMut) {
+    if put_infinity(micros == i64::MAX, micros == i64::MIN, out) {
+        return;
+    }
+    let before_christ = put_date(micros.div_euclid(DAY_MICROS), out);
+    out.put_u8(b' ');
+    time_text(micros.rem_euclid(DAY_MICROS), out);
+    if utc {
+        out.put_slice(b"+00");
+    }
+    put_era(before_christ, out);
+}
+
+pub fn timestamp_binary(micros: i64, out: &mut BytesMut) -> Result<(), EncodeError> {
+    let micros = match micros {
+        i64::MAX | i64::MIN => micros,
+        _ => micros.checked_sub(POSTGRES_EPOCH_MICROS).ok_or(EncodeError::OutOfRange("timestamp"))?,
+    };
+    out.put_i64(micros);
+    Ok(())
+}
+
+/// Microseconds of a day as `HH:MM:SS[.ffffff]`, zeros at the end trimmed. 24:00:00 is a valid time.
+pub fn time_text(micros: i64, out: &mut BytesMut) {
+    let micros = micros.unsigned_abs();
+    let seconds = micros / 1_000_000;
+    put_padded(seconds / 3_600, 2, out);
+    out.put_u8(b':');
+    put_padded(seconds / 60 % 60, 2, out);
+    out.put_u8(b':');
+    put_padded(seconds % 60, 2, out);
+    put_fraction(micros % 1_000_000, out);
+}
+
+/// `.ffffff` without zeros at the end; nothing for 0.
+pub fn put_fraction(micros: u64, out: &mut BytesMut) {
+    if micros == 0 {
+        return;
+    }
+    out.put_u8(b'.');
+    put_padded(micros, 6, out);
+    while out.last() == Some(&b'0') {
+        out.truncate(out.len() - 1);
+    }
+}
+
+fn put_infinity(positive: bool, negative: bool, out: &mut BytesMut) -> bool {
+    match (positive, negative) {
+        (true, _) => out.put_slice(b"infinity"),
+        (_, true) => out.put_slice(b"-infinity"),
+        _ => return false,
+    }
+    true
+}
+
+/// Writes `YYYY-MM-DD`; true if the year is before year 1.
+fn put_date(days: i64, out: &mut BytesMut) -> bool {
+    let (year, month, day) = civil(days);
+    let shown = if year > 0 { year } else { 1 - year };
+    put_padded(shown.unsigned_abs(), 4, out);
+    out.put_u8(b'-');
+    put_padded(month, 2, out);
+    out.put_u8(b'-');
+    put_padded(day, 2, out);
+    year <= 0
+}
+
+fn put_era(before_christ: bool, out: &mut BytesMut) {
+    if before_christ {
+        out.put_slice(b" BC");
+    }
+}
+
+/// Days since 1970-01-01 → year, month, day of the proleptic Gregorian calendar. Eras are 400 years of 146,097 days
+/// starting on 1 March of year 0, so that the leap day is the last of its year.
+fn civil(days: i64) -> (i64, u64, u64) {
+    let days = days + 719_468;
+    let era = days.div_euclid(146_097);
+    let day_of_era = days.rem_euclid(146_097).unsigned_abs();
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    let year = era * 400 + i64::try_from(year_of_era).expect("below 400") + i64::from(month <= 2);
+    (year, month, day)
+}

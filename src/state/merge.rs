@@ -1,0 +1,239 @@
+//! Merging the batches of a table: the net effect of many changes. Used before a block is written (its own batches)
+//! and by compaction (the blocks of several runs).
+
+use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch};
+use arrow::compute::interleave_record_batch;
+use arrow::datatypes::{DataType, Int64Type};
+use arrow::row::{RowConverter, Rows, SortField};
+use types::limits::BATCH_ROWS_MAX;
+use types::{DIFF_COLUMN, TypesError};
+
+use crate::{BlockKind, StateBlock, StateError};
+
+/// Merges blocks of one table, oldest first, into one.
+///
+/// Keyed: the last write of a key stays; `into_base` (nothing older remains below the result) drops deletes.
+/// Multiset: weights of equal rows are summed, zeros dropped. `None` if nothing is left. Rows come out sorted by
+/// their encoding, in batches of at most `limits::BATCH_ROWS_MAX`. Cost O(n log n).
+///
+/// Panics if the blocks are of different tables or kinds: that is a bug in the caller.
+pub fn compact(blocks: Vec<StateBlock>, into_base: bool) -> Result<Option<StateBlock>, StateError> {
+    let mut blocks = blocks.into_iter();
+    let Some(mut merged) = blocks.next() else { return Ok(None) };
+    for block in blocks {
+        assert_eq!(block.id(), merged.id(), "only blocks of one table can be merged");
+        assert_eq!(block.kind, merged.kind, "a table keeps its kind");
+        merged.batches.extend(block.batches);
+    }
+    merged.batches = merge_batches(merged.kind, merged.batches, into_base)?;
+    Ok((!merged.batches.is_empty()).then_some(merged))
+}
+
+/// See [`compact`]; the batches of one table, in order of application.
+pub(crate) fn merge_batches(
+    kind: BlockKind,
+    batches: Vec<RecordBatch>,
+    into_base: bool,
+) -> Result<Vec<RecordBatch>, StateError> {
+    let batches: Vec<RecordBatch> = batches.into_iter().filter(|b| b.num_rows() > 0).collect();
+    let Some(first) = batches.first() else { return Ok(vec![]) };
+    let width = payload_columns(first)?;
+    assert!(batches.iter().all(|b| same_types(b, first)), "blocks of one table share their schema");
+    let key_columns = match kind {
+        BlockKind::Keyed { key_columns } => key_columns.min(width),
+        BlockKind::Multiset => width,
+    };
+    let fields: Vec<SortField> =
+        first.columns()[..key_columns].iter().map(|c| SortField::new(c.data_type().clone())).collect();
+    if !RowConverter::supports_fields(&fields) {
+        // Merging saves space and time, it changes no meaning: such tables are kept as they came.
+        return Ok(batches);
+    }
+    let keys = encode_keys(fields, &batches, key_columns)?;
+    let diffs: Vec<i64> = batches.iter().flat_map(|b| diffs(b).values().to_vec()).collect();
+    let survivors = match kind {
+        BlockKind::Keyed { .. } => last_writes(&keys, &diffs, into_base),
+        BlockKind::Multiset => sums(&keys, &diffs)?,
+    };
+    gather(&batches, &survivors)
+}
+
+fn same_types(left: &RecordBatch, right: &RecordBatch) -> bool {
+    let types = |batch: &RecordBatch| batch.columns().iter().map(|c| c.data_type().clone()).collect::<Vec<_>>();
+    types(left) == types(right)
+}
+
+/// Number of columns in front of the diff.
+fn payload_columns(batch: &RecordBatch) -> Result<usize, StateError> {
+    let schema = batch.schema();
+    match schema.fields().last() {
+        Some(last) if last.name() == DIFF_COLUMN && *last.data_type() == DataType::Int64 => {
+            Ok(schema.fields().len() - 1)
+        }
+        _ => Err(TypesError::MissingDiff.into()),
+    }
+}
+
+fn diffs(batch: &RecordBatch) -> &Int64Array {
+    batch.columns().last().expect("the diff column was checked").as_primitive::<Int64Type>()
+}
+
+/// The keys of all rows of all batches in comparable form.
+enum Keys {
+    Rows(Rows),
+    /// No key columns: all rows are equal.
+    Unit(usize),
+}
+
+impl Keys {
+    fn len(&self) -> usize {
+        match self {
+            Keys::Rows(rows) => rows.num_rows(),
+            Keys::Unit(n) => *n,
+        }
+    }
+
+    fn compare(&self, a: usize, b: usize) -> std::cmp::Ordering {
+        match self {
+            Keys::Rows(rows) => rows.row(a).cmp(&rows.row(b)),
+            Keys::Unit(_) => std::cmp::Ordering::Equal,
+        }
+    }
+
+    /// Calls `each` with the row numbers of one key, in order of application; keys ascending.
+    fn for_each_group(&self, mut each: impl FnMut(&[usize]) -> Result<(), StateError>) -> Result<(), StateError> {
+        let mut order: Vec<usize> = (0..self.len()).collect();
+        order.sort_unstable_by(|a, b| self.compare(*a, *b).then(a.cmp(b)));
+        order.chunk_by(|a, b| self.compare(*a, *b).is_eq()).try_for_each(&mut each)
+    }
+}
+
+fn encode_keys(fields: Vec<SortField>, batches: &[RecordBatch], key_columns: usize) -> Result<Keys, StateError> {
+    let n = batches.iter().map(|b| b.num_rows()).sum();
+    if key_columns == 0 {
+        return Ok(Keys::Unit(n));
+    }
+    let converter = RowConverter::new(fields)?;
+    let mut rows = converter.empty_rows(n, 0);
+    for batch in batches {
+        converter.append(&mut rows, &batch.columns()[..key_columns])?;
+    }
+    Ok(Keys::Rows(rows))
+}
+
+/// A row of the result: its number among all input rows, and its diff.
+type Survivor = (usize, i64);
+
+fn last_writes(keys: &Keys, diffs: &[i64], into_base: bool) -> Vec<Survivor> {
+    let mut survivors = vec![];
+    let collected = keys.for_each_group(|group| {
+        let last = *group.last().expect("groups are not empty");
+        if !(into_base && diffs[last] < 0) {
+            survivors.push((last, diffs[last]));
+        }
+        Ok(())
+    });
+    collected.expect("collecting last writes does not fail");
+    survivors
+}
+
+fn sums(keys: &Keys, diffs: &[i64]) -> Result<Vec<Survivor>, StateError> {
+    let mut survivors = vec![];
+    keys.for_each_group(|group| {
+        let sum = group.iter().try_fold(0i64, |sum, row| sum.checked_add(diffs[*row])).ok_or(TypesError::Overflow)?;
+        if sum != 0 {
+            survivors.push((group[0], sum));
+        }
+        Ok(())
+    })?;
+    Ok(survivors)
+}
+
+/// The surviving rows, with their diffs, in batches.
+fn gather(batches: &[RecordBatch], survivors: &[Survivor]) -> Result<Vec<RecordBatch>, StateError> {
+    let schema = batches[0].schema();
+    let mut starts = Vec::with_capacity(batches.len());
+    let mut total = 0;
+    for batch in batches {
+        starts.push(total);
+        total += batch.num_rows();
+    }
+    let locate = |row: usize| {
+        let batch = starts.partition_point(|start| *start <= row) - 1;
+        (batch, row - starts[batch])
+    };
+    let references: Vec<&RecordBatch> = batches.iter().collect();
+    let chunks = survivors.chunks(BATCH_ROWS_MAX).map(|chunk| {
+        let indices: Vec<(usize, usize)> = chunk.iter().map(|(row, _)| locate(*row)).collect();
+        let rows = interleave_record_batch(&references, &indices)?;
+        let mut columns = rows.columns().to_vec();
+        let diffs = Int64Array::from_iter_values(chunk.iter().map(|(_, diff)| *diff));
+        *columns.last_mut().expect("the diff column was checked") = std::sync::Arc::new(diffs) as ArrayRef;
+        Ok(RecordBatch::try_new(schema.clone(), columns)?)
+    });
+    chunks.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::datatypes::{Field, Schema};
+
+    use super::*;
+    use crate::run::tests::{block, rows};
+
+    const KEYED: BlockKind = BlockKind::Keyed { key_columns: 1 };
+
+    #[test]
+    fn last_write_wins_and_deletes_leave_only_with_the_base() {
+        let blocks =
+            || vec![block(1, KEYED, &[(1, "a", 1), (2, "b", 1)]), block(1, KEYED, &[(2, "", -1), (1, "c", 1)])];
+        let delta = compact(blocks(), false).unwrap().unwrap();
+        assert_eq!(rows(&delta), [(1, "c".into(), 1), (2, String::new(), -1)]);
+        let base = compact(blocks(), true).unwrap().unwrap();
+        assert_eq!(rows(&base), [(1, "c".into(), 1)]);
+    }
+
+    #[test]
+    fn weights_add_up_and_zeros_leave() {
+        let first = block(1, BlockKind::Multiset, &[(1, "a", 2), (1, "b", 1)]);
+        let second = block(1, BlockKind::Multiset, &[(1, "b", -1), (1, "a", 5), (0, "z", -3)]);
+        let merged = compact(vec![first, second], true).unwrap().unwrap();
+        assert_eq!(rows(&merged), [(0, "z".into(), -3), (1, "a".into(), 7)]);
+    }
+
+    #[test]
+    fn nothing_left_is_none() {
+        let blocks =
+            vec![block(1, BlockKind::Multiset, &[(1, "a", 2)]), block(1, BlockKind::Multiset, &[(1, "a", -2)])];
+        assert!(compact(blocks, false).unwrap().is_none());
+        assert!(compact(vec![], true).unwrap().is_none());
+    }
+
+    #[test]
+    fn table_without_key_has_one_row() {
+        let kind = BlockKind::Keyed { key_columns: 0 };
+        let merged = compact(vec![block(1, kind, &[(1, "a", 1), (2, "b", 1)]), block(1, kind, &[(3, "c", 1)])], true);
+        assert_eq!(rows(&merged.unwrap().unwrap()), [(3, "c".into(), 1)]);
+    }
+
+    #[test]
+    fn relation_without_columns_is_a_count() {
+        let schema = Arc::new(Schema::new(vec![Field::new(DIFF_COLUMN, DataType::Int64, false)]));
+        let batch =
+            |diffs: Vec<i64>| RecordBatch::try_new(schema.clone(), vec![Arc::new(Int64Array::from(diffs))]).unwrap();
+        let merged = merge_batches(BlockKind::Multiset, vec![batch(vec![1, 2]), batch(vec![4])], true).unwrap();
+        assert_eq!(diffs(&merged[0]).values()[..], [7]);
+        assert!(merge_batches(BlockKind::Multiset, vec![batch(vec![1, -1])], true).unwrap().is_empty());
+    }
+
+    #[test]
+    fn overflow_and_missing_diff_are_errors() {
+        let max = block(1, BlockKind::Multiset, &[(1, "a", i64::MAX), (1, "a", 1)]);
+        assert!(matches!(compact(vec![max], false), Err(StateError::Types(TypesError::Overflow))));
+        let mut headless = block(1, KEYED, &[(1, "a", 1)]);
+        headless.batches = headless.batches.iter().map(|b| b.project(&[0, 1]).unwrap()).collect();
+        assert!(matches!(compact(vec![headless], false), Err(StateError::Types(TypesError::MissingDiff))));
+    }
+}

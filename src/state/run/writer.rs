@@ -1,0 +1,132 @@
+//! Writing a run: blocks in, one durable file out.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use super::{BlockInfo, END_MAGIC, FORMAT, HEADER_BYTES, MAGIC, RunName, encoding};
+use crate::merge::merge_batches;
+use crate::{RunRef, StateBlock, StateError, disk};
+
+/// Writes one run file. Dropped before [`finish`](Self::finish) it leaves nothing behind.
+pub struct RunWriter {
+    path: PathBuf,
+    name: RunName,
+    file: File,
+    crc: crc32fast::Hasher,
+    length: u64,
+    blocks: Vec<BlockInfo>,
+    memory_bytes: u64,
+    finished: bool,
+}
+
+/// What became of the blocks.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WrittenRun {
+    pub run: RunRef,
+    pub blocks: Vec<BlockInfo>,
+    /// Arrow memory of the blocks as given, before merging and compression.
+    pub memory_bytes: u64,
+}
+
+impl RunWriter {
+    /// Starts `name` in the directory `runs`.
+    pub fn create(runs: &Path, name: RunName) -> Result<RunWriter, StateError> {
+        let path = runs.join(name.file_name());
+        assert!(!path.exists(), "run names are never given out twice");
+        let file = disk::create_file(&disk::temporary(&path))?;
+        let crc = crc32fast::Hasher::new();
+        let mut writer =
+            RunWriter { path, name, file, crc, length: 0, blocks: vec![], memory_bytes: 0, finished: false };
+        writer.write(&header(name))?;
+        Ok(writer)
+    }
+
+    /// Appends a block, merged with itself: one row per key (keyed) or distinct row (multiset).
+    /// Blocks of which nothing is left are not written.
+    pub fn write_block(&mut self, block: StateBlock) -> Result<(), StateError> {
+        self.memory_bytes += block.memory_bytes() as u64;
+        let StateBlock { kind, ref vnode_columns, .. } = block;
+        let (id, vnode_columns) = (block.id(), vnode_columns.clone());
+        let batches = merge_batches(kind, block.batches, false)?;
+        self.write_merged(
+            BlockInfo { id, kind, vnode_columns, offset: 0, length: 0, crc: 0, rows: 0, base: false },
+            &batches,
+        )
+    }
+
+    /// Appends a block that holds everything about its table.
+    pub(crate) fn write_base(&mut self, block: &StateBlock) -> Result<(), StateError> {
+        self.memory_bytes += block.memory_bytes() as u64;
+        let (id, kind, vnode_columns) = (block.id(), block.kind, block.vnode_columns.clone());
+        let info = BlockInfo { id, kind, vnode_columns, offset: 0, length: 0, crc: 0, rows: 0, base: true };
+        self.write_merged(info, &block.batches)
+    }
+
+    fn write_merged(&mut self, info: BlockInfo, batches: &[arrow::array::RecordBatch]) -> Result<(), StateError> {
+        if batches.is_empty() {
+            return Ok(());
+        }
+        let bytes = encoding::encode(batches)?;
+        let rows = batches.iter().map(|b| b.num_rows() as u64).sum();
+        let (offset, length, crc) = (self.length, bytes.len() as u64, crc32fast::hash(&bytes));
+        self.write(&bytes)?;
+        self.blocks.push(BlockInfo { offset, length, crc, rows, ..info });
+        Ok(())
+    }
+
+    /// True if no block was worth writing.
+    pub fn is_empty(&self) -> bool {
+        self.blocks.is_empty()
+    }
+
+    /// Completes the file: on return it has its name and is durable.
+    pub fn finish(mut self) -> Result<WrittenRun, StateError> {
+        let footer = serde_json::to_vec(&self.blocks)?;
+        let mut tail = Vec::with_capacity(super::TAIL_BYTES);
+        tail.extend_from_slice(&(footer.len() as u32).to_le_bytes());
+        tail.extend_from_slice(&crc32fast::hash(&footer).to_le_bytes());
+        self.write(&footer)?;
+        self.write(&tail)?;
+        let crc = self.crc.clone().finalize();
+        self.write(&crc.to_le_bytes())?;
+        self.write(END_MAGIC)?;
+        self.file.sync_all().map_err(|e| StateError::sync(&self.path, e))?;
+        disk::publish(&self.path)?;
+        self.finished = true;
+        let mut relations: Vec<_> = self.blocks.iter().map(|b| b.id.relation).collect();
+        relations.sort_unstable();
+        relations.dedup();
+        let (file, epoch, bytes) = (self.name.file_name(), self.name.epoch, self.length);
+        let run = RunRef { file, epoch, crc, bytes, relations, dead: vec![] };
+        Ok(WrittenRun { run, blocks: std::mem::take(&mut self.blocks), memory_bytes: self.memory_bytes })
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<(), StateError> {
+        self.file.write_all(bytes).map_err(|e| StateError::io("write", &self.path, e))?;
+        self.crc.update(bytes);
+        self.length += bytes.len() as u64;
+        Ok(())
+    }
+}
+
+impl Drop for RunWriter {
+    fn drop(&mut self) {
+        if !self.finished {
+            // Best effort: the next start removes leftovers.
+            let _ = fs::remove_file(disk::temporary(&self.path));
+        }
+    }
+}
+
+pub(super) fn header(name: RunName) -> Vec<u8> {
+    let mut header = Vec::with_capacity(HEADER_BYTES);
+    header.extend_from_slice(MAGIC);
+    header.extend_from_slice(&FORMAT.to_le_bytes());
+    header.extend_from_slice(&name.epoch.to_le_bytes());
+    header.extend_from_slice(&name.writer.to_le_bytes());
+    header.extend_from_slice(&name.sequence.to_le_bytes());
+    let crc = crc32fast::hash(&header);
+    header.extend_from_slice(&crc.to_le_bytes());
+    header
+}
