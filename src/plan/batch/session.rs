@@ -25,13 +25,10 @@ pub(super) fn lower(window: &WindowNode, rows: LogicalPlan, gap_us: i64, keys: &
     let timed = LogicalPlanBuilder::from(rows).project(with(vec![micros(window.time.clone()).alias(MICROS)]))?;
     let previous =
         lag(internal(MICROS), None, None).partition_by(keys.to_vec()).order_by(order()).build()?.alias(PREVIOUS);
-    let starts = when(
-        internal(PREVIOUS).is_null().or((internal(MICROS) - internal(PREVIOUS)).gt(lit(gap_us))),
-        lit(1_i64),
-    )
-    .otherwise(lit(0_i64))?;
-    let marked =
-        timed.window(vec![previous])?.project(with(vec![internal(MICROS), starts.alias(STARTS)]))?;
+    let starts =
+        when(internal(PREVIOUS).is_null().or((internal(MICROS) - internal(PREVIOUS)).gt(lit(gap_us))), lit(1_i64))
+            .otherwise(lit(0_i64))?;
+    let marked = timed.window(vec![previous])?.project(with(vec![internal(MICROS), starts.alias(STARTS)]))?;
 
     let number = as_window(sum(internal(STARTS)), keys.to_vec(), order())?.alias(SESSION);
     let numbered = marked.window(vec![number])?.project(with(vec![internal(MICROS), internal(SESSION)]))?;
