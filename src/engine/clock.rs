@@ -40,10 +40,13 @@ pub enum ClockMessage {
     /// The journal synced; durable table writes may enter.
     Durable,
     AddSource(Box<SourceEntry>),
-    /// A source's feed was started: the clock returns its permits.
+    /// A source's feed was started: the clock stops it with the source.
     SetFeed { source: ObjectId, feed: FeedHandle },
     RemoveSource { source: ObjectId },
-    Create { create: Box<CreateDataflow>, readable: Readable },
+    /// `temporary`: its state is not part of checkpoints.
+    Create { create: Box<CreateDataflow>, readable: Readable, temporary: bool },
+    /// A dataflow stopped; it takes part in nothing any more.
+    Failed { dataflow: ObjectId },
     /// How far the sources behind a dataflow have been read.
     Histories { dataflow: ObjectId, reply: Sender<BTreeMap<ObjectId, SourceHistory>> },
     /// The dataflow takes part in epochs from the next one on; answers where that is.
@@ -115,6 +118,8 @@ struct Dataflow {
     /// External inputs reached through any number of relations.
     roots: BTreeSet<ObjectId>,
     joined: bool,
+    temporary: bool,
+    failed: bool,
 }
 
 /// Everything the clock starts from.
@@ -246,7 +251,13 @@ impl Clock {
                 }
             }
             ClockMessage::RemoveSource { source } => self.remove_source(source),
-            ClockMessage::Create { create, readable } => self.create(*create, readable),
+            ClockMessage::Create { create, readable, temporary } => self.create(*create, readable, temporary),
+            ClockMessage::Failed { dataflow } => {
+                if let Some(dataflow) = self.dataflows.get_mut(&dataflow) {
+                    dataflow.failed = true;
+                }
+                self.checkpointer.give_up(dataflow);
+            }
             ClockMessage::Histories { dataflow, reply } => {
                 let _ = reply.send(self.histories(dataflow));
             }
@@ -283,7 +294,7 @@ impl Clock {
         }
     }
 
-    fn create(&mut self, create: CreateDataflow, readable: Readable) {
+    fn create(&mut self, create: CreateDataflow, readable: Readable, temporary: bool) {
         let id = create.graph.relation;
         let mut roots = BTreeSet::new();
         for input in create.graph.inputs() {
@@ -304,7 +315,7 @@ impl Clock {
             self.deadlines.insert(id, now_us());
         }
         self.oracle.add(id, sealed, from, joined);
-        self.dataflows.insert(id, Dataflow { graph: create.graph.clone(), roots, joined });
+        self.dataflows.insert(id, Dataflow { graph: create.graph.clone(), roots, joined, temporary, failed: false });
         self.runtime.create(create);
         if joined {
             self.runtime.attach(id);
@@ -400,7 +411,7 @@ impl Clock {
         let concerned: Vec<ObjectId> = self
             .dataflows
             .iter()
-            .filter(|(_, d)| d.joined)
+            .filter(|(_, d)| d.joined && !d.failed)
             .filter(|(id, d)| checkpoint || due.contains(id) || d.roots.iter().any(|r| touched.contains(r)))
             .map(|(id, _)| *id)
             .collect();
@@ -425,9 +436,6 @@ impl Clock {
         batches: &mut Vec<FeedBatch>,
     ) {
         let Some(source) = self.sources.get_mut(&chunk.source) else { return };
-        if let Some(feed) = &source.feed {
-            feed.permits.release();
-        }
         let entry = &mut source.entry;
         if chunk.admission.is_some() {
             entry.admission = chunk.admission;
@@ -541,6 +549,7 @@ impl Clock {
         self.dirty = false;
         let dataflows: BTreeMap<ObjectId, usize> = concerned
             .iter()
+            .filter(|id| !self.dataflows[id].temporary)
             .map(|id| {
                 let operators = |n: &&dataflow::Node| matches!(n.kind, dataflow::NodeKind::Operator(_));
                 (*id, self.dataflows[id].graph.nodes.iter().filter(operators).count())
