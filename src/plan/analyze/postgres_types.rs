@@ -51,9 +51,7 @@ fn narrow_literal(expr: Expr) -> Result<Transformed<Expr>> {
     let is_literal = |arg: &Expr| matches!(arg, Expr::Literal(..));
     match &expr {
         Expr::Literal(ScalarValue::Int64(Some(value)), metadata) => match i32::try_from(*value) {
-            Ok(narrow) => {
-                Ok(Transformed::yes(Expr::Literal(ScalarValue::Int32(Some(narrow)), metadata.clone())))
-            }
+            Ok(narrow) => Ok(Transformed::yes(Expr::Literal(ScalarValue::Int32(Some(narrow)), metadata.clone()))),
             Err(_) => Ok(Transformed::no(expr)),
         },
         Expr::AggregateFunction(call) if call.params.args.iter().any(is_literal) => {

@@ -303,8 +303,7 @@ impl Grouping {
             self.calls_text(&input, &calls)
         );
         let position = |wanted: GroupColumn| group.iter().position(|g| *g == wanted).unwrap_or(usize::MAX);
-        let positions =
-            [GroupColumn::WindowStart, GroupColumn::WindowEnd, GroupColumn::WindowTime].map(position);
+        let positions = [GroupColumn::WindowStart, GroupColumn::WindowEnd, GroupColumn::WindowTime].map(position);
         let mut times = window::session_times(close.as_ref(), positions);
         times.retain(|time| time.column != usize::MAX);
         let kept = window::kept_by_session(graph, close.as_ref(), below.endless, &label, "accumulators");
@@ -416,7 +415,10 @@ impl Grouping {
         if let Some(close) = close {
             let name = self.output.field(close.column).name();
             let passed = if close.inclusive { "<=" } else { "<" };
-            return Kept::bounded(format!("one row per group, until {name} {passed} {}", bound(&close.retain, graph.catalog)));
+            return Kept::bounded(format!(
+                "one row per group, until {name} {passed} {}",
+                bound(&close.retain, graph.catalog)
+            ));
         }
         let extremes = |c: &AggregateCall| matches!(c.function, AggregateFunction::Min | AggregateFunction::Max);
         let keeps_values = calls.iter().any(|c| c.distinct || (extremes(c) && !below.append_only));
@@ -427,7 +429,9 @@ impl Grouping {
             (false, true) => "one row per group and the distinct values, for ever".to_string(),
         };
         if below.endless {
-            graph.notices.push(format!("the state of \"{label}\" grows without bound: nothing says when a group is done"));
+            graph
+                .notices
+                .push(format!("the state of \"{label}\" grows without bound: nothing says when a group is done"));
         }
         Kept { text, unbounded: below.endless }
     }

@@ -58,11 +58,7 @@ pub(super) fn join_times(
             times.push(time.clone());
         }
     }
-    JoinTimes {
-        left_expiry: expiry(&from_left, left, right),
-        right_expiry: expiry(&from_right, right, left),
-        times,
-    }
+    JoinTimes { left_expiry: expiry(&from_left, left, right), right_expiry: expiry(&from_right, right, left), times }
 }
 
 /// (is it the left side's reach, reach) of a comparison between a left and a right time.

@@ -165,10 +165,9 @@ pub(super) fn limit(graph: &mut Graph<'_>, limit: &Limit) -> Result<usize, PlanE
         Some(Expr::Literal(value, _)) if value.is_null() => Ok(None),
         Some(expr) => match constant(expr).map(u64::try_from) {
             Some(Ok(value)) => Ok(Some(value)),
-            Some(Err(_)) => Err(PlanError::invalid(
-                types::SqlState::InvalidParameterValue,
-                "LIMIT and OFFSET must not be negative",
-            )),
+            Some(Err(_)) => {
+                Err(PlanError::invalid(types::SqlState::InvalidParameterValue, "LIMIT and OFFSET must not be negative"))
+            }
             None => Err(PlanError::unsupported(
                 "LIMIT and OFFSET of a materialized view must be constants",
                 "Write the number.",
@@ -268,13 +267,8 @@ fn push(
         Some(1) => Some(partition_by.clone()),
         _ => below.key.clone().or_else(numbered),
     };
-    let properties = Properties {
-        append_only: false,
-        key,
-        times,
-        distribution: Some(partition_by.clone()),
-        endless: below.endless,
-    };
+    let properties =
+        Properties { append_only: false, key, times, distribution: Some(partition_by.clone()), endless: below.endless };
     let edge = graph.exchanged(rows, partition_by.clone());
     let spec = OperatorSpec::TopN(TopNSpec {
         partition_by,
