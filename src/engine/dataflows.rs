@@ -94,10 +94,26 @@ pub(crate) fn wait_complete(shared: &Shared, relation: &Relation, job: &Job) -> 
         }
         std::thread::sleep(POLL);
     }
+    if !bounded.is_empty() {
+        // The end of a source is known before its last epoch is open: complete is what has sealed an epoch after it.
+        wait_frontier(shared, relation.id, barrier(shared)?, job)?;
+    }
+    // The pin raises the floor, so that every later read is at or above this epoch.
     let pin = shared.oracle.pin(&[relation.id]);
-    while shared.oracle.frontier(relation.id).is_some_and(|f| f < pin.epoch()) {
+    wait_frontier(shared, relation.id, pin.epoch(), job)
+}
+
+/// An epoch that the clock opens from now on.
+pub(crate) fn barrier(shared: &Shared) -> Result<Epoch, SqlError> {
+    let (reply, epoch) = oneshot::channel();
+    send(shared, ClockMessage::Barrier { reply })?;
+    epoch.blocking_recv().map_err(|_| stopped())
+}
+
+fn wait_frontier(shared: &Shared, id: ObjectId, epoch: Epoch, job: &Job) -> Result<(), SqlError> {
+    while shared.oracle.frontier(id).is_some_and(|f| f < epoch) {
         job.check()?;
-        if let Some(failure) = shared.oracle.failure(relation.id) {
+        if let Some(failure) = shared.oracle.failure(id) {
             return Err(failure);
         }
         std::thread::sleep(POLL);
