@@ -55,11 +55,13 @@ pub type SharedServer = Arc<Mutex<Server>>;
 pub struct Database {
     server: SharedServer,
     connected: Option<(u64, Client)>,
+    /// What `$DATA` in a statement stands for.
+    data: String,
 }
 
 impl Database {
-    pub fn new(server: SharedServer) -> Database {
-        Database { server, connected: None }
+    pub fn new(server: SharedServer, data: &str) -> Database {
+        Database { server, connected: None, data: data.to_string() }
     }
 
     async fn client(&mut self) -> Result<&Client, WireError> {
@@ -79,7 +81,8 @@ impl Database {
 
     /// Runs one text of one or more statements.
     pub async fn query(&mut self, sql: &str) -> Result<Answer, WireError> {
-        let messages = self.client().await?.simple_query(sql).await?;
+        let sql = sql.replace("$DATA", &self.data);
+        let messages = self.client().await?.simple_query(&sql).await?;
         let mut answer = Answer { rows: None, count: 0 };
         let mut ended = false;
         for message in messages {
@@ -104,8 +107,9 @@ impl Database {
 
     /// Types of the columns of a query. Empty if the statement cannot be prepared: then they are not compared.
     async fn types(&mut self, sql: &str) -> Vec<DefaultColumnType> {
+        let sql = sql.replace("$DATA", &self.data);
         let Ok(client) = self.client().await else { return vec![] };
-        let Ok(statement) = client.prepare(sql).await else { return vec![] };
+        let Ok(statement) = client.prepare(&sql).await else { return vec![] };
         statement.columns().iter().map(|column| column_type(column.type_().name())).collect()
     }
 }

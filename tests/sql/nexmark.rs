@@ -21,7 +21,7 @@ const AD_HOC_ONLY: &str = "-- ad-hoc only:";
 pub struct NexmarkRun {
     workers: usize,
     folder: PathBuf,
-    data: PathBuf,
+    data: String,
     cases: Vec<String>,
 }
 
@@ -47,7 +47,8 @@ pub fn runs(root: &Path, filter: Option<&str>) -> Vec<NexmarkRun> {
     if cases.is_empty() {
         return vec![];
     }
-    let run = |workers| NexmarkRun { workers, folder: folder.clone(), data: root.join("data"), cases: cases.clone() };
+    let data = root.join("data").display().to_string();
+    let run = |workers| NexmarkRun { workers, folder: folder.clone(), data: data.clone(), cases: cases.clone() };
     WORKERS.into_iter().map(run).collect()
 }
 
@@ -69,8 +70,8 @@ impl NexmarkRun {
 
     async fn run(&self, server: &SharedServer) -> Vec<Outcome> {
         let mut outcomes = vec![];
-        let mut database = Database::new(server.clone());
-        let sources = read(&self.folder.join("sources.sql")).replace("$DATA", &self.data.display().to_string());
+        let mut database = Database::new(server.clone(), &self.data);
+        let sources = read(&self.folder.join("sources.sql"));
         if let Err(error) = database.query(&sources).await {
             let failure = Some(format!("cannot create the sources: {error}"));
             return vec![self.outcome("sources", "", Duration::ZERO, failure)];
@@ -197,7 +198,10 @@ fn timestamp(text: &str) -> Option<String> {
     let (seconds, fraction) = text.split_once('.').unwrap_or((text, ""));
     let pattern = "dddd-dd-dd dd:dd:dd";
     let fits = seconds.len() == pattern.len()
-        && seconds.bytes().zip(pattern.bytes()).all(|(byte, p)| if p == b'd' { byte.is_ascii_digit() } else { byte == p });
+        && seconds
+            .bytes()
+            .zip(pattern.bytes())
+            .all(|(byte, p)| if p == b'd' { byte.is_ascii_digit() } else { byte == p });
     let fraction_fits = fraction.len() <= 6 && fraction.bytes().all(|byte| byte.is_ascii_digit());
     (fits && fraction_fits).then(|| format!("{seconds}.{:0<3}", &fraction[..fraction.len().min(3)]))
 }

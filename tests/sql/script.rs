@@ -2,12 +2,14 @@
 //!
 //! `$DATA` in a script stands for the absolute path of `sql-tests/data`. A record `system ok` / `restart` kills the
 //! server and starts it again, in the ways with restart only; a script without one is restarted half-way.
+//! With `HW_SLT_UPDATE=1` the selected scripts are rewritten with what the server answers on one worker; read the diff
+//! before committing it.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use sqllogictest::{DefaultColumnType, Record, Runner};
+use sqllogictest::{DefaultColumnType, MakeConnection, Record, Runner};
 
 use crate::database::{self, Database, SharedServer};
 use crate::report::Outcome;
@@ -42,12 +44,19 @@ impl std::fmt::Display for Way {
     }
 }
 
+/// Environment variable that rewrites expectations.
+const UPDATE: &str = "HW_SLT_UPDATE";
+
 /// One script, one way.
 pub struct ScriptRun {
     /// Path below `sql-tests`.
     pub file: String,
     pub way: Way,
     text: String,
+    /// `sql-tests/data`.
+    data: String,
+    /// Where to write new expectations.
+    rewrite: Option<PathBuf>,
 }
 
 /// All runs of the scripts below `root` whose path contains `filter`.
@@ -62,10 +71,17 @@ pub fn runs(root: &Path, filter: Option<&str>) -> Vec<ScriptRun> {
         if filter.is_some_and(|filter| !file.contains(filter) && !path.display().to_string().contains(filter)) {
             continue;
         }
-        let text = std::fs::read_to_string(&path).expect("a script can be read").replace("$DATA", &data);
+        let text = std::fs::read_to_string(&path).expect("a script can be read");
+        let rewrite = std::env::var_os(UPDATE).map(|_| path.clone());
         let once = text.starts_with(ONCE) || file.starts_with(&format!("{SESSION_FOLDER}/"));
-        let ways: &[Way] = if once { &ONE_WAY } else { &FOUR_WAYS };
-        runs.extend(ways.iter().map(|way| ScriptRun { file: file.clone(), way: *way, text: text.clone() }));
+        let ways: &[Way] = if once || rewrite.is_some() { &ONE_WAY } else { &FOUR_WAYS };
+        runs.extend(ways.iter().map(|way| ScriptRun {
+            file: file.clone(),
+            way: *way,
+            text: text.clone(),
+            data: data.clone(),
+            rewrite: rewrite.clone(),
+        }));
     }
     runs
 }
@@ -107,9 +123,14 @@ impl ScriptRun {
         }
         let explicit = records.iter().any(is_restart);
         let mut done = 0;
-        let mut runner = Runner::new(|| async { Ok(Database::new(server.clone())) });
+        let mut runner = Runner::new(|| async { Ok(Database::new(server.clone(), &self.data)) });
         runner.with_column_validator(database::types_match);
+        let mut rewritten = String::new();
         for record in records {
+            if self.rewrite.is_some() {
+                rewritten += &self.updated(&mut runner, record).await;
+                continue;
+            }
             if is_restart(&record) {
                 if self.way.restart {
                     restart(server);
@@ -124,7 +145,26 @@ impl ScriptRun {
             }
             runner.run_async(record).await.map_err(|error| error.display(false).to_string())?;
         }
-        Ok(())
+        match &self.rewrite {
+            Some(path) => std::fs::write(path, rewritten.trim_end().to_string() + "\n").map_err(|e| e.to_string()),
+            None => Ok(()),
+        }
+    }
+
+    /// The record with what the server answers in place of the expectation.
+    async fn updated<M>(&self, runner: &mut Runner<Database, M>, record: Record<DefaultColumnType>) -> String
+    where
+        M: MakeConnection<Conn = Database>,
+    {
+        let updated = if is_restart(&record) {
+            None
+        } else {
+            let output = runner.apply_record(record.clone()).await;
+            let (validator, normalizer) = (sqllogictest::default_validator, sqllogictest::default_normalizer);
+            let types_match = database::types_match;
+            sqllogictest::update_record_with_output(&record, &output, " ", validator, normalizer, types_match)
+        };
+        format!("{}\n", updated.unwrap_or(record))
     }
 }
 
