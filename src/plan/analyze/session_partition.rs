@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use datafusion_common::config::ConfigOptions;
-use datafusion_common::tree_node::{Transformed, TreeNode};
+use datafusion_common::tree_node::Transformed;
 use datafusion_common::{Column, DataFusionError, Result};
 use datafusion_expr::{Aggregate, Expr, Extension, LogicalPlan};
 use datafusion_optimizer::AnalyzerRule;

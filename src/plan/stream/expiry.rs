@@ -82,7 +82,11 @@ fn reach_of(part: &ScalarExpr, left_width: usize) -> Option<(bool, Reach)> {
 
 /// State of `own` goes once the other side can bring no partner, and, if own rows may be retracted, they won't be.
 fn expiry(reaches: &[Reach], own: &Properties, other: &Properties) -> Option<ExpirySpec> {
-    reaches.iter().find_map(|reach| {
+    // Of several, the one that lets go first: an end rather than a start.
+    let by_end = |reach: &&Reach| other.time(reach.other).is_none_or(|time| time.role != TimeRole::WindowEnd);
+    let mut reaches: Vec<&Reach> = reaches.iter().collect();
+    reaches.sort_by_key(by_end);
+    reaches.into_iter().find_map(|reach| {
         let partner = other.time(reach.other)?;
         let no_partner = partner.retain.delayed(reach.reach_us);
         let (bound, inclusive) = match (own.append_only, own.time(reach.column)) {
