@@ -21,8 +21,8 @@ use types::{DeltaBatch, Epoch, EpochRecord, Incarnation, ObjectId, SqlError, WAT
 
 use crate::checkpoint::{CheckpointPayload, CheckpointRequest, Checkpointer, SourcePayload};
 use crate::feed::{FeedChunk, FeedHandle};
-use crate::history::{HistoryEvent, SourceHistory};
 use crate::gate::JournalGate;
+use crate::history::{HistoryEvent, SourceHistory};
 use crate::log::{EpochEntry, KIND_EPOCH};
 use crate::oracle::Oracle;
 use crate::source_stats::SourceStats;
@@ -33,7 +33,10 @@ const ROWS_IN_FLIGHT_MAX: usize = 8 * limits::BATCH_ROWS_MAX;
 
 pub enum ClockMessage {
     Chunk(FeedChunk),
-    SourceFailed { source: ObjectId, error: SqlError },
+    SourceFailed {
+        source: ObjectId,
+        error: SqlError,
+    },
     /// All messages before this one have been put into epochs when the marker is dropped or answered.
     Marker(Sender<()>),
     Table(TableWrite),
@@ -41,26 +44,60 @@ pub enum ClockMessage {
     Durable,
     AddSource(Box<SourceEntry>),
     /// A source's feed was started: the clock stops it with the source.
-    SetFeed { source: ObjectId, feed: FeedHandle },
-    RemoveSource { source: ObjectId },
+    SetFeed {
+        source: ObjectId,
+        feed: FeedHandle,
+    },
+    RemoveSource {
+        source: ObjectId,
+    },
     /// `temporary`: its state is not part of checkpoints.
-    Create { create: Box<CreateDataflow>, readable: Readable, temporary: bool },
+    Create {
+        create: Box<CreateDataflow>,
+        readable: Readable,
+        temporary: bool,
+    },
     /// A dataflow stopped; it takes part in nothing any more.
-    Failed { dataflow: ObjectId },
+    Failed {
+        dataflow: ObjectId,
+    },
     /// How far the sources behind a dataflow have been read.
-    Histories { dataflow: ObjectId, reply: Sender<BTreeMap<ObjectId, SourceHistory>> },
+    Histories {
+        dataflow: ObjectId,
+        reply: Sender<BTreeMap<ObjectId, SourceHistory>>,
+    },
     /// The dataflow takes part in epochs from the next one on; answers where that is.
-    Join { dataflow: ObjectId, reply: Sender<JoinPoint> },
-    Attached { dataflow: ObjectId },
-    Drop { dataflow: ObjectId, reply: oneshot::Sender<()> },
-    CatalogChanged { catalog: Arc<Catalog>, position: u64 },
+    Join {
+        dataflow: ObjectId,
+        reply: Sender<JoinPoint>,
+    },
+    Attached {
+        dataflow: ObjectId,
+    },
+    Drop {
+        dataflow: ObjectId,
+        reply: oneshot::Sender<()>,
+    },
+    CatalogChanged {
+        catalog: Arc<Catalog>,
+        position: u64,
+    },
     Sealed,
-    Deadline { dataflow: ObjectId, at_us: i64 },
+    Deadline {
+        dataflow: ObjectId,
+        at_us: i64,
+    },
     CheckpointDone,
-    CheckpointNow { reply: oneshot::Sender<()> },
+    CheckpointNow {
+        reply: oneshot::Sender<()>,
+    },
     /// An empty epoch that waits for everything before it (FLUSH).
-    Barrier { reply: oneshot::Sender<Epoch> },
-    Shutdown { reply: oneshot::Sender<()> },
+    Barrier {
+        reply: oneshot::Sender<Epoch>,
+    },
+    Shutdown {
+        reply: oneshot::Sender<()>,
+    },
 }
 
 /// A journaled write on its way into an epoch; atomic over tables.
@@ -501,7 +538,10 @@ impl Clock {
         };
         let bytes = serde_json::to_vec(&entry).expect("an epoch entry has a JSON form");
         let logged = if bound {
-            self.store.journal().append(KIND_EPOCH, &bytes).and_then(|position| self.store.journal().sync_up_to(position))
+            self.store
+                .journal()
+                .append(KIND_EPOCH, &bytes)
+                .and_then(|position| self.store.journal().sync_up_to(position))
         } else {
             self.store.journal().append_lazy(KIND_EPOCH, &bytes).map(|_| ())
         };

@@ -101,13 +101,26 @@ pub(crate) fn wait_complete(shared: &Shared, relation: &Relation, job: &Job) -> 
         }
         std::thread::sleep(POLL);
     }
-    // The last rows may still wait for their epoch: an epoch from now on has them.
-    let (reply, barrier) = oneshot::channel();
+    if !bounded.is_empty() {
+        // The end of a source is known before its last epoch is open: complete is what has sealed an epoch after it.
+        wait_frontier(shared, relation.id, barrier(shared)?, job)?;
+    }
+    // The pin raises the floor, so that every later read is at or above this epoch.
+    let pin = shared.oracle.pin(&[relation.id]);
+    wait_frontier(shared, relation.id, pin.epoch(), job)
+}
+
+/// An epoch that the clock opens from now on.
+pub(crate) fn barrier(shared: &Shared) -> Result<Epoch, SqlError> {
+    let (reply, epoch) = oneshot::channel();
     send(shared, ClockMessage::Barrier { reply })?;
-    let barrier = barrier.blocking_recv().map_err(|_| stopped())?;
-    while shared.oracle.frontier(relation.id).is_some_and(|f| f < barrier) {
+    epoch.blocking_recv().map_err(|_| stopped())
+}
+
+fn wait_frontier(shared: &Shared, id: ObjectId, epoch: Epoch, job: &Job) -> Result<(), SqlError> {
+    while shared.oracle.frontier(id).is_some_and(|f| f < epoch) {
         job.check()?;
-        if let Some(failure) = shared.oracle.failure(relation.id) {
+        if let Some(failure) = shared.oracle.failure(id) {
             return Err(failure);
         }
         std::thread::sleep(POLL);

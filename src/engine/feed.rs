@@ -43,7 +43,10 @@ pub struct FeedChunk {
 
 pub enum FeedControl {
     /// Decode these columns (ascending) from now on, then put the marker into the clock's queue.
-    Project { columns: Vec<usize>, marker: Sender<()> },
+    Project {
+        columns: Vec<usize>,
+        marker: Sender<()>,
+    },
     Stop,
 }
 
@@ -141,7 +144,8 @@ pub fn start(start: FeedStart, clock: Sender<ClockMessage>, budget: MemoryBudget
             let mut feed = Feed::new(start, clock.clone(), commands, feed_permits, budget);
             if let Err(error) = feed.run() {
                 tracing::error!(source = %source, error = %error, "source stopped");
-                let _ = clock.send(ClockMessage::SourceFailed { source, error: types::ToSqlState::to_sql_error(&error) });
+                let _ =
+                    clock.send(ClockMessage::SourceFailed { source, error: types::ToSqlState::to_sql_error(&error) });
             }
         })
         .expect("a thread can be started");

@@ -67,11 +67,7 @@ pub(crate) async fn execute(
     tag("CREATE MATERIALIZED VIEW")
 }
 
-pub(crate) fn plan(
-    context: &Context,
-    create: &CreateMaterializedView,
-    id: ObjectId,
-) -> Result<PlannedView, SqlError> {
+pub(crate) fn plan(context: &Context, create: &CreateMaterializedView, id: ObjectId) -> Result<PlannedView, SqlError> {
     let mut null_on_error = false;
     for (name, value) in &create.options {
         match (name.as_str(), value.to_ascii_lowercase().as_str()) {

@@ -52,10 +52,7 @@ fn target(context: &Context, subscribe: &Subscribe) -> Result<Target, SqlError> 
 }
 
 fn output_schema(relation: &SchemaRef, progress: bool) -> SchemaRef {
-    let mut fields = vec![
-        Field::new("hw_epoch", DataType::Int64, false),
-        Field::new("hw_diff", DataType::Int64, true),
-    ];
+    let mut fields = vec![Field::new("hw_epoch", DataType::Int64, false), Field::new("hw_diff", DataType::Int64, true)];
     if progress {
         fields.push(Field::new("hw_progressed", DataType::Boolean, false));
     }
@@ -99,9 +96,11 @@ pub(crate) async fn open(session: &mut Session, subscribe: &Subscribe) -> Result
         follower.follow(pin, snapshot).await;
         drop(temporary);
     });
-    let stream = futures::stream::unfold(receiver, |mut receiver| async move {
-        receiver.recv().await.map(|item| (item, receiver))
-    });
+    let stream =
+        futures::stream::unfold(
+            receiver,
+            |mut receiver| async move { receiver.recv().await.map(|item| (item, receiver)) },
+        );
     Ok((columns, stream.boxed()))
 }
 
