@@ -16,7 +16,9 @@ use crate::PlanError;
 pub(crate) fn output_schema(plan: &LogicalPlan) -> SchemaRef {
     let names = names_of(plan);
     let fields = plan.schema().fields().iter().zip(names);
-    Arc::new(Schema::new(fields.map(|(f, name)| Field::new(name, f.data_type().clone(), true)).collect::<Vec<_>>()))
+    let visible = |name: String| name.split(super::prepare::REPEATED).next().map(str::to_string).unwrap_or_default();
+    let fields = fields.map(|(f, name)| Field::new(visible(name), f.data_type().clone(), true));
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
 
 /// `schema` with the types of `analysed`, which has the same columns after coercion.

@@ -40,6 +40,7 @@ impl VisitorMut for Prepare {
 
     fn pre_visit_select(&mut self, select: &mut ast::Select) -> ControlFlow<PlanError> {
         name_items(&mut select.projection);
+        separate_items(&mut select.projection);
         ControlFlow::Continue(())
     }
 
@@ -125,6 +126,43 @@ fn name_items(items: &mut [ast::SelectItem]) {
     }
 }
 
+/// Between the name of a repeated result column and what tells it from the others; `names.rs` cuts there.
+pub(super) const REPEATED: char = '\u{1}';
+
+/// Result columns may share a name; the binder's may not. Those that would clash get names of their own.
+fn separate_items(items: &mut [ast::SelectItem]) {
+    let bound: Vec<Option<String>> = items.iter().map(bound_name).collect();
+    let mut taken = BTreeSet::new();
+    for (position, item) in items.iter_mut().enumerate() {
+        let Some(name) = &bound[position] else { continue };
+        let first = taken.insert(name.clone());
+        let (expr, visible) = match item {
+            // The first keeps its alias, which ORDER BY may name.
+            ast::SelectItem::ExprWithAlias { .. } if first => continue,
+            ast::SelectItem::ExprWithAlias { expr, alias } => (expr, fold(alias)),
+            ast::SelectItem::UnnamedExpr(_) if first && !bound[position + 1..].contains(&bound[position]) => continue,
+            ast::SelectItem::UnnamedExpr(expr) => {
+                let visible = default_name(expr).or_else(|| column_name(expr));
+                (expr, visible.unwrap_or_else(|| "?column?".into()))
+            }
+            _ => continue,
+        };
+        let alias = ast::Ident::with_quote('"', format!("{visible}{REPEATED}{position}"));
+        *item = ast::SelectItem::ExprWithAlias { expr: expr.clone(), alias };
+    }
+}
+
+/// Equal for items that the binder would give the same name.
+fn bound_name(item: &ast::SelectItem) -> Option<String> {
+    match item {
+        ast::SelectItem::ExprWithAlias { alias, .. } => Some(fold(alias)),
+        // It calls all subqueries the same.
+        ast::SelectItem::UnnamedExpr(Expr::Subquery(_)) => Some(String::new()),
+        ast::SelectItem::UnnamedExpr(expr) => Some(expr.to_string()),
+        _ => None,
+    }
+}
+
 fn fold(ident: &ast::Ident) -> String {
     match ident.quote_style {
         Some(_) => ident.value.clone(),
@@ -159,6 +197,14 @@ fn default_name(expr: &Expr) -> Option<String> {
         Expr::Floor { .. } => Some("floor".into()),
         Expr::Exists { .. } => Some("exists".into()),
         Expr::Nested(inner) => default_name(inner),
+        Expr::Subquery(query) => match query.body.as_ref() {
+            ast::SetExpr::Select(select) => match select.projection.first()? {
+                ast::SelectItem::UnnamedExpr(expr) => default_name(expr).or_else(|| column_name(expr)),
+                ast::SelectItem::ExprWithAlias { alias, .. } => Some(fold(alias)),
+                _ => None,
+            },
+            _ => None,
+        },
         _ => None,
     }
 }
