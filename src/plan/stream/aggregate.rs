@@ -17,7 +17,7 @@ use operators::spec::{
 use super::graph::{Graph, Kept, field};
 use super::properties::{Properties, TimeColumn, TimeRole};
 use super::scalar::{as_column, substitute, through};
-use super::text::{bound, columns, duration};
+use super::text::{bound, columns, duration, keys as key_text};
 use super::window::{self, Peeled, PeeledFunction};
 use super::{Slots, name_of};
 use crate::PlanError;
@@ -225,7 +225,8 @@ impl Grouping {
             roles.push(role);
         }
         let has_window = roles.iter().flatten().any(|r| matches!(r, GroupColumn::WindowStart | GroupColumn::WindowEnd));
-        let arguments = self.calls.iter().flat_map(|c| c.argument.iter().map(|(e, ..)| e).chain(c.filter.iter().map(|(e, _)| e)));
+        let arguments =
+            self.calls.iter().flat_map(|c| c.argument.iter().map(|(e, ..)| e).chain(c.filter.iter().map(|(e, _)| e)));
         let predicate_below = peeled.predicate.iter().flat_map(|p| p.columns()).all(|c| c < peeled.width);
         if !has_window || !predicate_below || !arguments.into_iter().all(below_window) {
             return None;
@@ -393,7 +394,7 @@ impl Grouping {
         let keys: Vec<usize> = (0..group.len()).collect();
         let over = window.as_ref().map(|w| format!(" over {}", window::kind_text(&w.kind))).unwrap_or_default();
         let calls_text = self.calls_text();
-        let label = format!("aggregate {}{over}: {calls_text}", columns(&keys, &self.output));
+        let label = format!("aggregate {}{over}: {calls_text}", key_text(&keys, &self.output));
         let kept = self.kept(graph, &label, close.as_ref(), &below, &calls);
         let spec = AggregateSpec {
             group,
@@ -406,7 +407,7 @@ impl Grouping {
         };
         let partial_schema = partial_schema(&self.output, keys.len());
         let partial = graph.operator(
-            format!("partial aggregate {}{over}: {calls_text}", columns(&keys, &self.output)),
+            format!("partial aggregate {}{over}: {calls_text}", key_text(&keys, &self.output)),
             OperatorSpec::PartialAggregate(spec.clone()),
             vec![Edge { from: rows, exchange: Exchange::Pipeline }],
             partial_schema,
@@ -449,15 +450,13 @@ impl Grouping {
             (false, true) => "one row per group and the distinct values, for ever".to_string(),
         };
         if below.endless {
-            graph
-                .notices
-                .push(format!("the state of \"{label}\" grows without bound: nothing says when a group is done"));
+            graph.notice(format!("the state of \"{label}\" grows without bound: nothing says when a group is done"));
         }
         Kept { text, unbounded: below.endless }
     }
 }
 
-/// A projection to nothing would lose the number of rows: COUNT(*) without groups keeps one column.
+/// Rows without columns are avoided: COUNT(*) without groups keeps one.
 fn keep_one(slots: Slots, input: &Schema) -> Vec<super::Projected> {
     if slots.columns.is_empty() && !input.fields().is_empty() {
         return vec![(ScalarExpr::Column(0), input.fields()[0].clone())];
@@ -518,12 +517,12 @@ fn recompute(
     let names: Vec<String> = calls.iter().map(|c| c.function.clone()).collect();
     let rows = graph.filter_project(input, None, Some(keep_one(slots, &source)));
     let below = graph.properties[rows].clone();
-    let label = format!("recompute {}: {}", columns(&keys, graph.schema(rows)), names.join(", "));
+    let label = format!("recompute {}: {}", key_text(&keys, graph.schema(rows)), names.join(", "));
     if keys.is_empty() {
-        graph.notices.push(format!("\"{label}\" has no key: every change recomputes all rows"));
+        graph.notice(format!("\"{label}\" has no key: every change recomputes all rows"));
     }
     if below.endless {
-        graph.notices.push(format!("the state of \"{label}\" grows without bound: it keeps all its input rows"));
+        graph.notice(format!("the state of \"{label}\" grows without bound: it keeps all its input rows"));
     }
     let times = keys.iter().enumerate().filter_map(|(position, column)| {
         below.time(*column).map(|time| TimeColumn { column: position, ..time.clone() })
