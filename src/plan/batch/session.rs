@@ -3,7 +3,7 @@
 //! Frames are RANGE, so rows of equal time see the same count whatever their order.
 
 use datafusion_common::{Column, Result};
-use datafusion_expr::{Expr, ExprFunctionExt, LogicalPlan, LogicalPlanBuilder, col, lit, when};
+use datafusion_expr::{Expr, ExprFunctionExt, LogicalPlan, LogicalPlanBuilder, WindowFrame, col, lit, when};
 use datafusion_functions_aggregate::expr_fn::{max, min, sum};
 use datafusion_functions_window::expr_fn::lag;
 
@@ -24,7 +24,7 @@ pub(super) fn lower(window: &WindowNode, rows: LogicalPlan, gap_us: i64, keys: &
 
     let timed = LogicalPlanBuilder::from(rows).project(with(vec![micros(window.time.clone()).alias(MICROS)]))?;
     let previous =
-        lag(internal(MICROS), None, None).partition_by(keys.to_vec()).order_by(order()).build()?.alias(PREVIOUS);
+        lag(internal(MICROS), Some(1), None).partition_by(keys.to_vec()).order_by(order()).build()?.alias(PREVIOUS);
     let starts =
         when(internal(PREVIOUS).is_null().or((internal(MICROS) - internal(PREVIOUS)).gt(lit(gap_us))), lit(1_i64))
             .otherwise(lit(0_i64))?;
@@ -46,5 +46,7 @@ fn as_window(call: Expr, keys: Vec<Expr>, order: Vec<datafusion_expr::SortExpr>)
     use datafusion_expr::expr::WindowFunction;
     let Expr::AggregateFunction(call) = call else { unreachable!("built by an aggregate's constructor") };
     let window = WindowFunction::new(WindowFunctionDefinition::AggregateUDF(call.func), call.params.args);
-    Expr::WindowFunction(Box::new(window)).partition_by(keys).order_by(order).build()
+    // Without an order the frame is the whole partition.
+    let frame = WindowFrame::new((!order.is_empty()).then_some(false));
+    Expr::WindowFunction(Box::new(window)).partition_by(keys).order_by(order).window_frame(frame).build()
 }

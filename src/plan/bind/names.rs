@@ -15,7 +15,16 @@ use crate::PlanError;
 
 /// The output of a bound query as the client sees it; names may repeat.
 pub(crate) fn output_schema(plan: &LogicalPlan) -> SchemaRef {
-    let names = names_of(plan);
+    let mut names = names_of(plan);
+    // The binder numbers columns of a subquery that share a name: `k`, `k:1`.
+    for position in 1..names.len() {
+        if let Some((base, number)) = names[position].rsplit_once(':')
+            && number.parse::<u32>().is_ok()
+            && names[..position].iter().any(|earlier| earlier == base)
+        {
+            names[position] = base.to_string();
+        }
+    }
     let fields = plan.schema().fields().iter().zip(names);
     Arc::new(Schema::new(fields.map(|(f, name)| Field::new(name, f.data_type().clone(), true)).collect::<Vec<_>>()))
 }

@@ -44,6 +44,13 @@ impl VisitorMut for Prepare {
         }
     }
 
+    fn pre_visit_table_factor(&mut self, factor: &mut ast::TableFactor) -> ControlFlow<PlanError> {
+        match unsupported_modifier(factor) {
+            Some(error) => ControlFlow::Break(error),
+            None => ControlFlow::Continue(()),
+        }
+    }
+
     fn pre_visit_select(&mut self, select: &mut ast::Select) -> ControlFlow<PlanError> {
         name_items(&mut select.projection);
         if self.distinct_names {
@@ -63,6 +70,30 @@ impl VisitorMut for Prepare {
         }
         ControlFlow::Continue(())
     }
+}
+
+/// What the binder would overlook in FROM, with another answer as the result.
+fn unsupported_modifier(factor: &ast::TableFactor) -> Option<PlanError> {
+    let (version, sample, ordinality) = match factor {
+        ast::TableFactor::Table { version, sample, with_ordinality, .. } => {
+            (version.is_some(), sample.is_some(), *with_ordinality)
+        }
+        ast::TableFactor::Derived { sample, .. } => (false, sample.is_some(), false),
+        _ => return None,
+    };
+    if version {
+        return Some(PlanError::unsupported(
+            "FOR SYSTEM_TIME AS OF is not supported",
+            "Join with a view that keeps the version you want, for example by ROW_NUMBER() … = 1.",
+        ));
+    }
+    if sample {
+        return Some(PlanError::unsupported("TABLESAMPLE is not supported", "Filter by a hash of a column instead."));
+    }
+    if ordinality {
+        return Some(PlanError::unsupported("WITH ORDINALITY is not supported", "Use ROW_NUMBER() OVER ()."));
+    }
+    None
 }
 
 /// `FETCH FIRST n ROWS ONLY` is LIMIT n.

@@ -147,3 +147,31 @@ fn grouping_sets_are_for_queries() {
         "#]],
     );
 }
+
+#[test]
+fn result_columns_may_share_a_name() {
+    check_query(
+        r#"SELECT price, price, 1, 1 FROM bid"#,
+        expect![[r#"
+        price bigint, price bigint, ?column? integer, ?column? integer
+    "#]],
+    );
+    check_query(
+        r#"SELECT *, k FROM log"#,
+        expect![[r#"
+        k bigint, v bigint, k bigint
+    "#]],
+    );
+    check_query(
+        r#"SELECT * FROM (SELECT x.k, y.k FROM log x, log y) q"#,
+        expect![[r#"
+            k bigint, k bigint
+        "#]],
+    );
+    check_query(
+        r#"SELECT count(*), count(k), count(v) FROM log"#,
+        expect![[r#"
+        count bigint, count bigint, count bigint
+    "#]],
+    );
+}
