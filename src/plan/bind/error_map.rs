@@ -98,11 +98,16 @@ fn from_text(text: &str) -> PlanError {
         let message = format!("each {operation} query must have the same number of columns");
         return PlanError::invalid(SqlState::SyntaxError, message);
     }
+    from_type_text(&line)
+}
+
+/// Errors of types, positions and values.
+fn from_type_text(line: &str) -> PlanError {
     if line.contains("Failed to coerce arguments")
         || line.contains("No function matches the given name")
         || line.contains("failed to match any signature")
     {
-        return function_signature(&line);
+        return function_signature(line);
     }
     if line.contains("Cannot coerce arithmetic expression")
         || line.contains("Cannot infer common argument type")
@@ -111,7 +116,7 @@ fn from_text(text: &str) -> PlanError {
     {
         return PlanError::Invalid {
             state: SqlState::UndefinedFunction,
-            message: format!("operator does not exist: {}", operation_in(&types_in(&line))),
+            message: format!("operator does not exist: {}", operation_in(&types_in(line))),
             hint: Some("You might need to add explicit type casts.".into()),
         };
     }
@@ -131,9 +136,9 @@ fn from_text(text: &str) -> PlanError {
         );
     }
     if line.contains("Cannot cast") || line.contains("must be of type") || line.contains("must be boolean") {
-        return PlanError::TypeMismatch { message: lower_first(&line), hint: None };
+        return PlanError::TypeMismatch { message: lower_first(line), hint: None };
     }
-    PlanError::invalid(SqlState::SyntaxError, lower_first(&line))
+    PlanError::invalid(SqlState::SyntaxError, lower_first(line))
 }
 
 /// The first line without DataFusion's prefixes.

@@ -184,6 +184,20 @@ fn shapes() {
     "#]],
     );
     check_query(
+        r#"SELECT 1 FROM bid b JOIN auction FOR SYSTEM_TIME AS OF b."dateTime" a ON a.id = b.auction"#,
+        expect![[r#"
+            ERROR 0A000: FOR SYSTEM_TIME AS OF is not supported
+            HINT: Join with a view that keeps the version you want, for example by ROW_NUMBER() … = 1.
+        "#]],
+    );
+    check_query(
+        r#"SELECT 1 FROM bid TABLESAMPLE SYSTEM (10)"#,
+        expect![[r#"
+        ERROR 0A000: TABLESAMPLE is not supported
+        HINT: Filter by a hash of a column instead.
+    "#]],
+    );
+    check_query(
         r#"SELECT *"#,
         expect![[r#"
         ERROR 42601: SELECT * with no tables specified is not valid
