@@ -11,7 +11,9 @@
 //! store.commit_checkpoint(Checkpoint { .. }) -> CheckpointStats
 //! store.compact_once() -> Option<CompactionStats>       on a background thread of the engine
 //! store.drop_relations(&[ObjectId])                     their state goes with the next commit
-//! store.facts() -> &dyn StateBackend                    small facts that can be rebuilt from manifest + journal
+//! store.reset_relations(&[ObjectId])                    likewise, but the next commit's blocks of them count
+//! store.put_facts(&[(key, Some(value))])                catalog, offsets, …: what can be rebuilt, of any size
+//! store.facts(prefix) -> Vec<(key, value)>
 //! store.rebuild_facts(&[(key, value)])                  at every start: makes them what manifest + journal say
 //! ```
 //!
@@ -31,6 +33,7 @@ mod compaction;
 mod data_dir;
 mod disk;
 mod error;
+mod facts;
 mod journal;
 mod live;
 mod manifest;

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -16,13 +16,16 @@ use crate::disk::{self, FatalHandler};
 use crate::live::LiveRuns;
 use crate::run::WrittenRun;
 use crate::{
-    CompactionPolicy, CompactionStats, DataDir, FactsStatus, Journal, JournalEntry, JournalOptions, Manifest,
-    ManifestStore, MemoryBackend, Recovered, RunName, RunWriter, StateBackend, StateBlock, StateError, StateReader,
-    backend, recovery,
+    CompactionPolicy, CompactionStats, DataDir, FactWrite, FactsStatus, Journal, JournalEntry, JournalOptions,
+    Manifest, ManifestStore, MemoryBackend, Recovered, RunName, RunWriter, StateBackend, StateBlock, StateError,
+    StateReader, backend, facts, recovery,
 };
 
 /// Key of the fact that names the newest manifest; the store's own.
 const NEWEST_MANIFEST: &[u8] = b"\0store/manifest";
+
+/// Time between attempts at a checkpoint while the disk is full.
+const SPACE_RETRY: Duration = Duration::from_millis(500);
 
 /// How to open a store. `Default`: facts in sled, a failed sync aborts the process.
 #[derive(Clone)]
@@ -111,6 +114,9 @@ struct Inner {
     /// `None`: in memory.
     disk: Option<OnDisk>,
     newest_epoch: AtomicU64,
+    /// A checkpoint waits for space on the disk; it need not wait any longer.
+    waiting: AtomicBool,
+    stop_waiting: AtomicBool,
 }
 
 struct OnDisk {
@@ -126,6 +132,8 @@ struct CommitState {
     live: LiveRuns,
     /// Leave with the next commit.
     dropped: BTreeSet<ObjectId>,
+    /// Leave with the next commit, whose own blocks stay.
+    reset: BTreeSet<ObjectId>,
     compacted: Option<Compacted>,
     /// File that a running compaction writes: named by no manifest yet, but not garbage.
     in_flight: Option<String>,
@@ -159,11 +167,12 @@ impl DurableStore {
             },
         };
         let next_sequence = AtomicU64::new(largest_sequence(&dir.runs())? + 1);
-        let (live, dropped) = (state.live().clone(), BTreeSet::new());
-        let commit = Mutex::new(CommitState { manifests, live, dropped, compacted: None, in_flight: None });
+        let (live, dropped, reset) = (state.live().clone(), BTreeSet::new(), BTreeSet::new());
+        let commit = Mutex::new(CommitState { manifests, live, dropped, reset, compacted: None, in_flight: None });
         let disk = Some(OnDisk { commit, compacting: Mutex::new(()), next_sequence, dir });
         let newest_epoch = AtomicU64::new(manifest.epoch);
-        let inner = Inner { journal, facts, options, disk, newest_epoch };
+        let (waiting, stop_waiting) = (AtomicBool::new(false), AtomicBool::new(false));
+        let inner = Inner { journal, facts, options, disk, newest_epoch, waiting, stop_waiting };
         let manifest = (!manifest.is_initial()).then_some(manifest);
         let store = DurableStore { inner: Arc::new(inner) };
         Ok((store, Recovered { manifest, state, entries, facts: status }))
@@ -177,6 +186,8 @@ impl DurableStore {
             options: StoreOptions::default(),
             disk: None,
             newest_epoch: AtomicU64::new(0),
+            waiting: AtomicBool::new(false),
+            stop_waiting: AtomicBool::new(false),
         };
         let (state, facts) = (StateReader::empty(), FactsStatus::Intact);
         let recovered = Recovered { manifest: None, state, entries: vec![], facts };
@@ -187,17 +198,41 @@ impl DurableStore {
         &self.inner.journal
     }
 
-    /// Keys beginning with a zero byte are the store's own.
-    pub fn facts(&self) -> &dyn StateBackend {
-        &*self.inner.facts
+    /// Facts whose key starts with `prefix`, ascending.
+    pub fn facts(&self, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StateError> {
+        facts::scan(&*self.inner.facts, prefix)
+    }
+
+    /// Puts (`Some`) or deletes (`None`) facts, all or nothing, durable on return. Keys contain no zero byte.
+    ///
+    /// Facts are never the only copy: whoever calls this has journaled the same before. So a facts store that can't be
+    /// written is logged, and `rebuild_facts` of the next start makes up for it.
+    pub fn put_facts(&self, writes: &[FactWrite]) {
+        self.note(facts::put(&*self.inner.facts, writes));
     }
 
     /// Makes the engine's facts exactly `facts`, writing only what differs. For every start: facts may be older than
     /// the journal, or gone.
-    pub fn rebuild_facts(&self, facts: &[(Vec<u8>, Vec<u8>)]) -> Result<(), StateError> {
-        let mut facts = facts.to_vec();
-        facts.extend(self.inner.facts.get(NEWEST_MANIFEST)?.map(|value| (NEWEST_MANIFEST.to_vec(), value)));
-        self.fatal(self.inner.facts.rebuild(&facts))
+    pub fn rebuild_facts(&self, facts: &[(Vec<u8>, Vec<u8>)]) {
+        self.note(facts::rebuild(&*self.inner.facts, facts));
+    }
+
+    /// A failed sync is fatal even here: the disk is the one everything else is on.
+    fn note(&self, written: Result<(), StateError>) {
+        if let Err(error) = self.fatal(written) {
+            let cause = std::error::Error::source(&error).map(|cause| cause.to_string()).unwrap_or_default();
+            tracing::error!(%error, cause, "facts store could not be written");
+        }
+    }
+
+    /// True while new writes or checkpoints wait for space on the disk.
+    pub fn disk_full(&self) -> bool {
+        self.inner.journal.disk_full() || self.inner.waiting.load(Ordering::Acquire)
+    }
+
+    /// From now on a checkpoint that finds the disk full fails instead of waiting; for the shutdown.
+    pub fn stop_waiting_for_space(&self) {
+        self.inner.stop_waiting.store(true, Ordering::Release);
     }
 
     /// Epoch of the newest committed checkpoint; 0 before the first.
@@ -205,36 +240,58 @@ impl DurableStore {
         self.inner.newest_epoch.load(Ordering::Acquire)
     }
 
-    /// Leaves these relations' state out of the next checkpoint and all later ones. Repeat it after a crash: it is not
-    /// durable by itself.
+    /// Leaves these relations' state out of the next checkpoint and all later ones, blocks of that checkpoint included.
+    /// Repeat it after a crash: it is not durable by itself.
     pub fn drop_relations(&self, relations: &[ObjectId]) {
         if let Some(disk) = &self.inner.disk {
             disk.lock().dropped.extend(relations);
         }
     }
 
-    /// Commits a checkpoint; when it returns, a start finds this state. Blocks for as long as the disk takes.
-    ///
-    /// After an error (`DiskFull`, say) the checkpoint before is still the newest, and the blocks given must be part
-    /// of the next attempt. Panics if epoch or journal position go back.
-    pub fn commit_checkpoint(&self, checkpoint: Checkpoint) -> Result<CheckpointStats, StateError> {
-        let epoch = checkpoint.epoch;
-        let stats = match &self.inner.disk {
-            Some(disk) => self.fatal(self.commit_on_disk(disk, checkpoint))?,
-            None => CheckpointStats::default(),
-        };
-        self.inner.newest_epoch.store(epoch, Ordering::Release);
-        Ok(stats)
+    /// Forgets what is stored of these relations: they are built anew, and the next checkpoint holds all of them.
+    pub fn reset_relations(&self, relations: &[ObjectId]) {
+        if let Some(disk) = &self.inner.disk {
+            disk.lock().reset.extend(relations);
+        }
     }
 
-    fn commit_on_disk(&self, disk: &OnDisk, checkpoint: Checkpoint) -> Result<CheckpointStats, StateError> {
+    /// Commits a checkpoint; when it returns, a start finds this state. Blocks for as long as the disk takes, and while
+    /// the disk is full: what operators have cut can't be cut again.
+    ///
+    /// After an error the checkpoint before is still the newest, and no later one may be tried without these blocks.
+    /// Panics if epoch or journal position go back.
+    pub fn commit_checkpoint(&self, checkpoint: Checkpoint) -> Result<CheckpointStats, StateError> {
+        let Some(disk) = &self.inner.disk else {
+            self.inner.newest_epoch.store(checkpoint.epoch, Ordering::Release);
+            return Ok(CheckpointStats::default());
+        };
+        loop {
+            let committed = self.fatal(self.commit_on_disk(disk, &checkpoint));
+            match committed {
+                Err(StateError::DiskFull { path }) if !self.inner.stop_waiting.load(Ordering::Acquire) => {
+                    if !self.inner.waiting.swap(true, Ordering::AcqRel) {
+                        tracing::error!(path = %path.display(), "disk full, the checkpoint waits for space");
+                    }
+                    std::thread::sleep(SPACE_RETRY);
+                }
+                other => {
+                    self.inner.waiting.store(false, Ordering::Release);
+                    let stats = other?;
+                    self.inner.newest_epoch.store(checkpoint.epoch, Ordering::Release);
+                    return Ok(stats);
+                }
+            }
+        }
+    }
+
+    fn commit_on_disk(&self, disk: &OnDisk, checkpoint: &Checkpoint) -> Result<CheckpointStats, StateError> {
         let start = Instant::now();
-        let Checkpoint { epoch, incarnation, journal_position, blocks, payload } = checkpoint;
+        let Checkpoint { epoch, incarnation, journal_position, ref blocks, ref payload } = *checkpoint;
         let mut commit = disk.lock();
         self.inner.journal.sync_up_to(journal_position)?;
         self.step(CommitStep::JournalSynced);
         let mut written = NewRuns { disk, runs: vec![], keep: false };
-        for (worker, blocks) in blocks.into_iter().enumerate() {
+        for (worker, blocks) in blocks.iter().enumerate() {
             written.write(epoch, worker as u32, blocks, &|step| self.step(step))?;
         }
         let mut stats = CheckpointStats { runs: written.runs.len(), ..CheckpointStats::default() };
@@ -242,6 +299,7 @@ impl DurableStore {
         if let Some(compacted) = &commit.compacted {
             live.replace(&compacted.inputs, compacted.output.as_ref());
         }
+        live.drop_relations(&commit.reset);
         for run in &written.runs {
             stats.bytes_written += run.run.bytes;
             stats.bytes_before += run.memory_bytes;
@@ -249,7 +307,7 @@ impl DurableStore {
         }
         live.drop_relations(&commit.dropped);
         stats.live_bytes = live.bytes();
-        let (runs, previous_hash) = (live.references(), String::new());
+        let (runs, payload, previous_hash) = (live.references(), payload.clone(), String::new());
         let manifest = Manifest { version: 0, incarnation, epoch, journal_position, runs, payload, previous_hash };
         let committed = commit.manifests.commit_in_steps(manifest, &|step| self.step(step)).map(|m| m.version);
         // Only a full disk surely fails before the commit point; after anything else the files must stay.
@@ -260,7 +318,10 @@ impl DurableStore {
         }
         commit.live = live;
         commit.dropped.clear();
-        self.note_manifest(version, epoch)?;
+        commit.reset.clear();
+        // The facts store's index of manifests.
+        let value = format!("{{\"version\":{version},\"epoch\":{epoch}}}").into_bytes();
+        self.note(self.inner.facts.put_all(&[(NEWEST_MANIFEST.to_vec(), Some(value))]));
         self.step(CommitStep::FactsWritten);
         match self.clean_up(disk, &mut commit) {
             Err(error @ StateError::SyncFailed { .. }) => return Err(error),
@@ -269,19 +330,6 @@ impl DurableStore {
         }
         stats.duration = start.elapsed();
         Ok(stats)
-    }
-
-    /// The facts store's index of manifests. Only a failed sync matters: the rest can be rebuilt.
-    fn note_manifest(&self, version: u64, epoch: Epoch) -> Result<(), StateError> {
-        let value = format!("{{\"version\":{version},\"epoch\":{epoch}}}").into_bytes();
-        match self.inner.facts.put_all(&[(NEWEST_MANIFEST.to_vec(), Some(value))]) {
-            Err(error @ StateError::SyncFailed { .. }) => Err(error),
-            Err(error) => {
-                tracing::error!(%error, "facts store could not be written");
-                Ok(())
-            }
-            Ok(()) => Ok(()),
-        }
     }
 
     /// Deletes what no kept manifest needs.
@@ -375,7 +423,7 @@ impl NewRuns<'_> {
         &mut self,
         epoch: Epoch,
         worker: u32,
-        blocks: Vec<StateBlock>,
+        blocks: &[StateBlock],
         step: &dyn Fn(CommitStep),
     ) -> Result<(), StateError> {
         if blocks.iter().all(|block| block.num_rows() == 0) {
@@ -384,7 +432,7 @@ impl NewRuns<'_> {
         assert!(worker < RunName::COMPACTION, "far fewer workers than that");
         let mut writer = RunWriter::create(&self.disk.dir.runs(), self.disk.next_run(epoch, worker))?;
         for block in blocks {
-            writer.write_block(block)?;
+            writer.write_block(block.clone())?;
         }
         if !writer.is_empty() {
             self.runs.push(writer.finish()?);

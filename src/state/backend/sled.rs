@@ -43,9 +43,9 @@ impl SledBackend {
     fn open_with(path: &Path, sync: bool) -> Result<SledBackend, StateError> {
         disk::create_dir(path)?;
         let config = ::sled::Config::new().path(path).cache_capacity(CACHE_BYTES).flush_every_ms(None);
-        let db = config.open()?;
+        let db = config.open().map_err(|e| failed(path, e))?;
         let backend = SledBackend { db, path: path.into(), sync, writer: Mutex::new(()) };
-        backend.db.flush()?;
+        backend.db.flush().map_err(|e| failed(path, e))?;
         backend.sync()?;
         Ok(backend)
     }
@@ -67,7 +67,7 @@ impl SledBackend {
 
 impl StateBackend for SledBackend {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StateError> {
-        self.db.get(key)?.map(|stored| self.decode(key, &stored)).transpose()
+        self.db.get(key).map_err(|e| failed(&self.path, e))?.map(|stored| self.decode(key, &stored)).transpose()
     }
 
     fn put_all(&self, writes: &[FactWrite]) -> Result<(), StateError> {
@@ -83,8 +83,8 @@ impl StateBackend for SledBackend {
                 None => batch.remove(key.as_slice()),
             }
         }
-        self.db.apply_batch(batch)?;
-        self.db.flush()?;
+        self.db.apply_batch(batch).map_err(|e| failed(&self.path, e))?;
+        self.db.flush().map_err(|e| failed(&self.path, e))?;
         self.sync()?;
         for (key, value) in writes {
             if self.get(key)? != *value {
@@ -98,7 +98,7 @@ impl StateBackend for SledBackend {
 
     fn scan(&self, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StateError> {
         let pairs = self.db.scan_prefix(prefix).map(|pair| {
-            let (key, stored) = pair?;
+            let (key, stored) = pair.map_err(|e| failed(&self.path, e))?;
             Ok((key.to_vec(), self.decode(&key, &stored)?))
         });
         pairs.collect()
@@ -106,6 +106,14 @@ impl StateBackend for SledBackend {
 
     fn verify(&self) -> Result<(), StateError> {
         self.scan(&[]).map(drop)
+    }
+}
+
+/// A full disk is told apart from a broken store.
+fn failed(path: &Path, error: ::sled::Error) -> StateError {
+    match error {
+        ::sled::Error::Io(error) => StateError::io("use", path, error),
+        other => StateError::Facts(other),
     }
 }
 
