@@ -29,6 +29,7 @@
 
 mod backend;
 mod block;
+mod commit;
 mod compaction;
 mod data_dir;
 mod disk;
@@ -44,6 +45,7 @@ mod store;
 
 pub use backend::{FactWrite, Failing, MemoryBackend, Mirror, SledBackend, StateBackend};
 pub use block::{BlockKind, StateBlock, TableId};
+pub use commit::{Checkpoint, CheckpointStats, CommitStep};
 pub use compaction::{CompactionPolicy, CompactionStats};
 pub use data_dir::DataDir;
 pub use disk::FatalHandler;
@@ -53,7 +55,7 @@ pub use manifest::{Manifest, ManifestStore, RunRef};
 pub use merge::compact;
 pub use recovery::{FactsStatus, Recovered, StateReader};
 pub use run::{BlockInfo, RunName, RunReader, RunWriter, WrittenRun};
-pub use store::{Checkpoint, CheckpointStats, CommitStep, DurableStore, FactsBackend, StoreOptions};
+pub use store::{DurableStore, FactsBackend, StoreOptions};
 
 #[cfg(test)]
 pub(crate) mod tests;
