@@ -42,6 +42,11 @@ impl SledBackend {
 
     fn open_with(path: &Path, sync: bool) -> Result<SledBackend, StateError> {
         disk::create_dir(path)?;
+        remove_unfinished_snapshots(path)?;
+        if sync {
+            // What a killed process has written may only be in the page cache; sled is about to build on it.
+            sync_tree(path)?;
+        }
         let config = ::sled::Config::new().path(path).cache_capacity(CACHE_BYTES).flush_every_ms(None);
         let db = config.open().map_err(|e| failed(path, e))?;
         let backend = SledBackend { db, path: path.into(), sync, writer: Mutex::new(()) };
@@ -140,6 +145,17 @@ fn checksum(key: &[u8], value: &[u8]) -> u32 {
     hasher.update(key);
     hasher.update(value);
     hasher.finalize()
+}
+
+/// Removes snapshots that a crash has interrupted: sled would take them for the newest and refuse to open, although
+/// it keeps the one before until the new one has its final name.
+fn remove_unfinished_snapshots(dir: &Path) -> Result<(), StateError> {
+    for (name, path) in disk::list_files(dir)? {
+        if name.starts_with("snap.") && name.ends_with(".generating") {
+            std::fs::remove_file(&path).map_err(|e| StateError::io("remove", &path, e))?;
+        }
+    }
+    Ok(())
 }
 
 /// Syncs every file and directory below `dir`, then `dir`. Files that vanish meanwhile are sled's old snapshots.

@@ -111,3 +111,12 @@ fn value_that_bypassed_the_envelope_is_corrupt() {
     assert!(matches!(store.get(b"a"), Err(StateError::Corrupt { .. })));
     assert!(matches!(store.verify(), Err(StateError::Corrupt { .. })));
 }
+
+/// sled 0.34.7 takes a snapshot that was being written for the newest one.
+#[test]
+fn interrupted_snapshot_does_not_stop_sled_from_opening() {
+    let dir = scratch();
+    SledBackend::open(dir.path()).unwrap().put_all(&[write("a", Some("1"))]).unwrap();
+    std::fs::write(dir.path().join("snap.7FFFFFFFFFFFFFFF.generating"), b"half").unwrap();
+    assert_eq!(SledBackend::open(dir.path()).unwrap().get(b"a").unwrap(), Some(b"1".to_vec()));
+}
