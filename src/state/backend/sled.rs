@@ -5,8 +5,10 @@
 //! sled never puts one into a file of its own; each value carries magic, version, length and a checksum.
 
 use std::fs::File;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::{FactWrite, StateBackend, check_sizes};
 use crate::{StateError, disk};
@@ -20,7 +22,10 @@ const CACHE_BYTES: u64 = 2 * 1024 * 1024;
 
 /// One sled database in its own directory. Writers take turns.
 pub struct SledBackend {
-    db: ::sled::Db,
+    /// Always there until dropped.
+    db: Option<::sled::Db>,
+    /// sled has panicked: it is not asked any more.
+    broken: AtomicBool,
     path: PathBuf,
     /// Sync the files behind sled's back; only the measurement of what happens without turns it off.
     sync: bool,
@@ -49,10 +54,27 @@ impl SledBackend {
         }
         let config = ::sled::Config::new().path(path).cache_capacity(CACHE_BYTES).flush_every_ms(None);
         let db = config.open().map_err(|e| failed(path, e))?;
-        let backend = SledBackend { db, path: path.into(), sync, writer: Mutex::new(()) };
-        backend.db.flush().map_err(|e| failed(path, e))?;
+        let (broken, writer) = (AtomicBool::new(false), Mutex::new(()));
+        let backend = SledBackend { db: Some(db), broken, path: path.into(), sync, writer };
+        backend.ask(|db| db.flush())?;
         backend.sync()?;
         Ok(backend)
+    }
+
+    /// Calls sled, which panics on some I/O errors.
+    fn ask<T>(&self, question: impl FnOnce(&::sled::Db) -> ::sled::Result<T>) -> Result<T, StateError> {
+        let broken = || StateError::FactsBroken { reason: "sled has panicked".into() };
+        if self.broken.load(Ordering::Acquire) {
+            return Err(broken());
+        }
+        let db = self.db.as_ref().expect("the database is there until dropped");
+        match catch_unwind(AssertUnwindSafe(|| question(db))) {
+            Ok(answer) => answer.map_err(|e| failed(&self.path, e)),
+            Err(_panic) => {
+                self.broken.store(true, Ordering::Release);
+                Err(broken())
+            }
+        }
     }
 
     fn sync(&self) -> Result<(), StateError> {
@@ -72,7 +94,7 @@ impl SledBackend {
 
 impl StateBackend for SledBackend {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StateError> {
-        self.db.get(key).map_err(|e| failed(&self.path, e))?.map(|stored| self.decode(key, &stored)).transpose()
+        self.ask(|db| db.get(key))?.map(|stored| self.decode(key, &stored)).transpose()
     }
 
     fn put_all(&self, writes: &[FactWrite]) -> Result<(), StateError> {
@@ -88,8 +110,7 @@ impl StateBackend for SledBackend {
                 None => batch.remove(key.as_slice()),
             }
         }
-        self.db.apply_batch(batch).map_err(|e| failed(&self.path, e))?;
-        self.db.flush().map_err(|e| failed(&self.path, e))?;
+        self.ask(|db| db.apply_batch(batch).and_then(|()| db.flush()))?;
         self.sync()?;
         for (key, value) in writes {
             if self.get(key)? != *value {
@@ -102,15 +123,21 @@ impl StateBackend for SledBackend {
     }
 
     fn scan(&self, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StateError> {
-        let pairs = self.db.scan_prefix(prefix).map(|pair| {
-            let (key, stored) = pair.map_err(|e| failed(&self.path, e))?;
-            Ok((key.to_vec(), self.decode(&key, &stored)?))
-        });
-        pairs.collect()
+        let stored: Vec<_> = self.ask(|db| db.scan_prefix(prefix).collect())?;
+        stored.iter().map(|(key, stored)| Ok((key.to_vec(), self.decode(key, stored)?))).collect()
     }
 
     fn verify(&self) -> Result<(), StateError> {
         self.scan(&[]).map(drop)
+    }
+}
+
+impl Drop for SledBackend {
+    fn drop(&mut self) {
+        if self.broken.load(Ordering::Acquire) {
+            // Closing it would flush, and panic or hang again; everything acknowledged is on disk.
+            std::mem::forget(self.db.take());
+        }
     }
 }
 

@@ -216,10 +216,20 @@ struct Run {
 impl Run {
     /// Journals one change and applies it, in one order for both.
     fn change(&self, kind: u8, payload: Vec<u8>) -> Outcome<u64> {
-        let mut model = self.model.lock().expect("no thread panics");
-        let position = self.store.journal().append(kind, &payload)?;
-        model.apply_entry(&JournalEntry { position, kind, payload })?;
-        Ok(position)
+        loop {
+            let mut model = self.model.lock().expect("no thread panics");
+            match self.store.journal().append(kind, &payload) {
+                // The client is told and comes again.
+                Err(StateError::DiskFull { .. }) => say("full"),
+                appended => {
+                    let position = appended?;
+                    model.apply_entry(&JournalEntry { position, kind, payload })?;
+                    return Ok(position);
+                }
+            }
+            drop(model);
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
     }
 
     fn write_rows(&self, writer: u64, seed: u64, operations: u64) -> Outcome<()> {
@@ -260,23 +270,30 @@ impl Run {
         for _ in 0..operations {
             match random.below(10) {
                 0..4 => self.put_fact(random.below(50))?,
-                4..6 => drop(self.store.journal().append_lazy(EPOCH, &self.next_epoch())?),
+                4..6 => self.log_epoch()?,
                 6..9 => {
                     let checkpoint = self.model.lock().expect("no thread panics").take_checkpoint(&self.store);
                     let epoch = checkpoint.epoch;
                     self.store.commit_checkpoint(checkpoint)?;
                     say(&format!("checkpoint {epoch}"));
                 }
-                _ => drop(self.store.compact_once()?),
+                _ => match self.store.compact_once() {
+                    // Nothing is lost: it is tried again when there is space.
+                    Err(StateError::DiskFull { .. }) => say("full"),
+                    other => drop(other?),
+                },
             }
         }
         Ok(())
     }
 
-    fn next_epoch(&self) -> [u8; 8] {
+    fn log_epoch(&self) -> Outcome<()> {
         let mut model = self.model.lock().expect("no thread panics");
         model.epoch += 1;
-        model.epoch.to_le_bytes()
+        match self.store.journal().append_lazy(EPOCH, &model.epoch.to_le_bytes()) {
+            Err(StateError::DiskFull { .. }) => Ok(()),
+            other => Ok(other.map(drop)?),
+        }
     }
 
     /// What DDL does: journal, sync, then the facts store, then the answer.
