@@ -74,10 +74,8 @@ pub(crate) struct OnDisk {
 pub(crate) struct CommitState {
     manifests: ManifestStore,
     live: LiveRuns,
-    /// Leave with the next commit.
+    /// Their state so far leaves with the next commit; the blocks of that commit stay.
     pub(crate) dropped: BTreeSet<ObjectId>,
-    /// Leave with the next commit, whose own blocks stay.
-    pub(crate) reset: BTreeSet<ObjectId>,
     compacted: Option<Compacted>,
     /// File that a running compaction writes: named by no manifest yet, but not garbage.
     in_flight: Option<String>,
@@ -94,8 +92,8 @@ impl OnDisk {
         let runs = disk::list_files(&dir.runs())?;
         let sequences = runs.iter().filter_map(|(name, _)| RunName::parse(name)).map(|name| name.sequence);
         let next_sequence = AtomicU64::new(sequences.max().unwrap_or(0) + 1);
-        let (dropped, reset) = (BTreeSet::new(), BTreeSet::new());
-        let commit = Mutex::new(CommitState { manifests, live, dropped, reset, compacted: None, in_flight: None });
+        let dropped = BTreeSet::new();
+        let commit = Mutex::new(CommitState { manifests, live, dropped, compacted: None, in_flight: None });
         Ok(OnDisk { commit, compacting: Mutex::new(()), next_sequence, policy, on_step, dir })
     }
 
@@ -120,13 +118,13 @@ impl OnDisk {
         if let Some(compacted) = &commit.compacted {
             live.replace(&compacted.inputs, compacted.output.as_ref());
         }
-        live.drop_relations(&commit.reset);
+        // Before the new runs join: a relation that is built anew starts without its old state.
+        live.drop_relations(&commit.dropped);
         for run in &written.runs {
             stats.bytes_written += run.run.bytes;
             stats.bytes_before += run.memory_bytes;
             live.push(run.run.clone(), run.blocks.clone());
         }
-        live.drop_relations(&commit.dropped);
         stats.live_bytes = live.bytes();
         let (runs, payload, previous_hash) = (live.references(), payload.clone(), String::new());
         let manifest = Manifest { version: 0, incarnation, epoch, journal_position, runs, payload, previous_hash };
@@ -139,7 +137,6 @@ impl OnDisk {
         }
         commit.live = live;
         commit.dropped.clear();
-        commit.reset.clear();
         published(version);
         self.step(CommitStep::FactsWritten);
         match self.clean_up(&mut commit, journal) {

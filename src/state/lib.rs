@@ -10,8 +10,7 @@
 //! store.journal().subscribe(Box<dyn Fn(u64) + Send>)    called after every sync with the durable position
 //! store.commit_checkpoint(Checkpoint { .. }) -> CheckpointStats
 //! store.compact_once() -> Option<CompactionStats>       on a background thread of the engine
-//! store.drop_relations(&[ObjectId])                     their state goes with the next commit
-//! store.reset_relations(&[ObjectId])                    likewise, but the next commit's blocks of them count
+//! store.drop_relations(&[ObjectId])                     their state so far goes with the next commit
 //! store.put_facts(&[(key, Some(value))])                catalog, offsets, …: what can be rebuilt, of any size
 //! store.facts(prefix) -> Vec<(key, value)>
 //! store.rebuild_facts(&[(key, value)])                  at every start: makes them what manifest + journal say

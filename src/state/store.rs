@@ -1,12 +1,11 @@
 //! The facade the engine uses: journal, checkpoints, facts, as one durable store.
 //!
 //! What a commit does on disk is `commit.rs`; what a start reads, `recovery.rs`. Here is what happens around them: a
-//! failed sync stops the process, a full disk is waited out, a broken facts store is logged.
+//! failed sync stops the process, a broken facts store is logged.
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use types::{Epoch, ObjectId};
 
@@ -20,9 +19,6 @@ use crate::{
 
 /// Key of the fact that names the newest manifest; the store's own.
 const NEWEST_MANIFEST: &[u8] = b"\0store/manifest";
-
-/// Time between attempts at a checkpoint while the disk is full.
-const SPACE_RETRY: Duration = Duration::from_millis(500);
 
 /// How to open a store. `Default`: facts in sled, a failed sync aborts the process.
 #[derive(Clone)]
@@ -72,9 +68,6 @@ struct Inner {
     /// `None`: in memory.
     disk: Option<OnDisk>,
     newest_epoch: AtomicU64,
-    /// A checkpoint waits for space on the disk; it need not wait any longer.
-    waiting: AtomicBool,
-    stop_waiting: AtomicBool,
 }
 
 impl DurableStore {
@@ -107,8 +100,7 @@ impl DurableStore {
         let (policy, on_step) = (options.compaction.clone(), options.on_step.clone());
         let disk = Some(OnDisk::new(dir, manifests, state.live().clone(), policy, on_step)?);
         let newest_epoch = AtomicU64::new(manifest.epoch);
-        let (waiting, stop_waiting) = (AtomicBool::new(false), AtomicBool::new(false));
-        let inner = Inner { journal, facts, options, disk, newest_epoch, waiting, stop_waiting };
+        let inner = Inner { journal, facts, options, disk, newest_epoch };
         let manifest = (!manifest.is_initial()).then_some(manifest);
         let store = DurableStore { inner: Arc::new(inner) };
         Ok((store, Recovered { manifest, state, entries, facts: status }))
@@ -122,8 +114,6 @@ impl DurableStore {
             options: StoreOptions::default(),
             disk: None,
             newest_epoch: AtomicU64::new(0),
-            waiting: AtomicBool::new(false),
-            stop_waiting: AtomicBool::new(false),
         };
         let (state, facts) = (StateReader::empty(), FactsStatus::Intact);
         let recovered = Recovered { manifest: None, state, entries: vec![], facts };
@@ -167,65 +157,32 @@ impl DurableStore {
         }
     }
 
-    /// True while new writes or checkpoints wait for space on the disk.
-    pub fn disk_full(&self) -> bool {
-        self.inner.journal.disk_full() || self.inner.waiting.load(Ordering::Acquire)
-    }
-
-    /// From now on a checkpoint that finds the disk full fails instead of waiting; for the shutdown.
-    pub fn stop_waiting_for_space(&self) {
-        self.inner.stop_waiting.store(true, Ordering::Release);
-    }
-
     /// Epoch of the newest committed checkpoint; 0 before the first.
     pub fn newest_epoch(&self) -> Epoch {
         self.inner.newest_epoch.load(Ordering::Acquire)
     }
 
-    /// Leaves these relations' state out of the next checkpoint and all later ones, blocks of that checkpoint included.
-    /// Repeat it after a crash: it is not durable by itself.
+    /// Forgets what is stored of these relations: the next checkpoint and all later ones hold only what comes from now
+    /// on. Repeat it after a crash: it is not durable by itself.
     pub fn drop_relations(&self, relations: &[ObjectId]) {
         if let Some(disk) = &self.inner.disk {
             disk.lock().dropped.extend(relations);
         }
     }
 
-    /// Forgets what is stored of these relations: they are built anew, and the next checkpoint holds all of them.
-    pub fn reset_relations(&self, relations: &[ObjectId]) {
-        if let Some(disk) = &self.inner.disk {
-            disk.lock().reset.extend(relations);
-        }
-    }
-
-    /// Commits a checkpoint; when it returns, a start finds this state. Blocks for as long as the disk takes, and while
-    /// the disk is full: what operators have cut can't be cut again.
+    /// Commits a checkpoint; when it returns, a start finds this state. Blocks for as long as the disk takes.
     ///
-    /// After an error the checkpoint before is still the newest, and no later one may be tried without these blocks.
-    /// Panics if epoch or journal position go back.
+    /// After an error (`DiskFull`, say) the checkpoint before is still the newest, and the blocks given must be part
+    /// of the next attempt. Panics if epoch or journal position go back.
     pub fn commit_checkpoint(&self, checkpoint: Checkpoint) -> Result<CheckpointStats, StateError> {
-        let Some(disk) = &self.inner.disk else {
-            self.inner.newest_epoch.store(checkpoint.epoch, Ordering::Release);
-            return Ok(CheckpointStats::default());
+        let epoch = checkpoint.epoch;
+        let published = |version| self.note_manifest(version, epoch);
+        let stats = match &self.inner.disk {
+            Some(disk) => self.fatal(disk.commit(&checkpoint, &self.inner.journal, &published))?,
+            None => CheckpointStats::default(),
         };
-        loop {
-            let committed = self.fatal(disk.commit(&checkpoint, &self.inner.journal, &|version| {
-                self.note_manifest(version, checkpoint.epoch);
-            }));
-            match committed {
-                Err(StateError::DiskFull { path }) if !self.inner.stop_waiting.load(Ordering::Acquire) => {
-                    if !self.inner.waiting.swap(true, Ordering::AcqRel) {
-                        tracing::error!(path = %path.display(), "disk full, the checkpoint waits for space");
-                    }
-                    std::thread::sleep(SPACE_RETRY);
-                }
-                other => {
-                    self.inner.waiting.store(false, Ordering::Release);
-                    let stats = other?;
-                    self.inner.newest_epoch.store(checkpoint.epoch, Ordering::Release);
-                    return Ok(stats);
-                }
-            }
-        }
+        self.inner.newest_epoch.store(epoch, Ordering::Release);
+        Ok(stats)
     }
 
     /// Merges the tables that the policy names, if any; the next checkpoint publishes the result. Meant for a

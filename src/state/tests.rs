@@ -311,11 +311,11 @@ fn dropped_relations_leave_even_while_being_compacted() {
 }
 
 #[test]
-fn reset_relation_holds_only_what_comes_after() {
+fn dropped_relation_that_is_built_anew_holds_only_what_comes_after() {
     let dir = scratch();
     let (store, _) = open(dir.path());
     checkpoint(&store, 1, vec![block(2, BlockKind::Multiset, &[(1, "old", 1)])]);
-    store.reset_relations(&[ObjectId(16384)]);
+    store.drop_relations(&[ObjectId(16384)]);
     checkpoint(&store, 2, vec![block(2, BlockKind::Multiset, &[(1, "new", 1)])]);
     checkpoint(&store, 3, vec![block(2, BlockKind::Multiset, &[(2, "new", 1)])]);
     drop(store);

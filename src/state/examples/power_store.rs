@@ -274,7 +274,13 @@ impl Run {
                 6..9 => {
                     let checkpoint = self.model.lock().expect("no thread panics").take_checkpoint(&self.store);
                     let epoch = checkpoint.epoch;
-                    self.store.commit_checkpoint(checkpoint)?;
+                    while let Err(error) = self.store.commit_checkpoint(checkpoint.clone()) {
+                        match error {
+                            StateError::DiskFull { .. } => say("full"),
+                            other => return Err(other.into()),
+                        }
+                        std::thread::sleep(std::time::Duration::from_millis(100));
+                    }
                     say(&format!("checkpoint {epoch}"));
                 }
                 _ => match self.store.compact_once() {
