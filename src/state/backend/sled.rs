@@ -46,14 +46,16 @@ impl SledBackend {
     }
 
     fn open_with(path: &Path, sync: bool) -> Result<SledBackend, StateError> {
-        disk::create_dir(path)?;
+        let is_new = std::fs::read_dir(path).map_or(true, |mut entries| entries.next().is_none());
+        if is_new {
+            create(path, sync)?;
+        }
         remove_unfinished_snapshots(path)?;
         if sync {
             // What a killed process has written may only be in the page cache; sled is about to build on it.
             sync_tree(path)?;
         }
-        let config = ::sled::Config::new().path(path).cache_capacity(CACHE_BYTES).flush_every_ms(None);
-        let db = config.open().map_err(|e| failed(path, e))?;
+        let db = configuration(path).open().map_err(|e| failed(path, e))?;
         let (broken, writer) = (AtomicBool::new(false), Mutex::new(()));
         let backend = SledBackend { db: Some(db), broken, path: path.into(), sync, writer };
         backend.ask(|db| db.flush())?;
@@ -172,6 +174,27 @@ fn checksum(key: &[u8], value: &[u8]) -> u32 {
     hasher.update(key);
     hasher.update(value);
     hasher.finalize()
+}
+
+fn configuration(path: &Path) -> ::sled::Config {
+    ::sled::Config::new().path(path).cache_capacity(CACHE_BYTES).flush_every_ms(None)
+}
+
+/// Makes an empty database under another name first: sled's own creation, interrupted, may never open again.
+fn create(path: &Path, sync: bool) -> Result<(), StateError> {
+    let parent = path.parent().expect("the facts lie in a directory");
+    disk::create_dir(parent)?;
+    let unfinished = disk::temporary(path);
+    if unfinished.exists() {
+        std::fs::remove_dir_all(&unfinished).map_err(|e| StateError::io("remove", &unfinished, e))?;
+    }
+    disk::create_dir(&unfinished)?;
+    configuration(&unfinished).open().and_then(|db| db.flush()).map_err(|e| failed(&unfinished, e))?;
+    if sync {
+        sync_tree(&unfinished)?;
+    }
+    std::fs::rename(&unfinished, path).map_err(|e| StateError::io("rename", path, e))?;
+    disk::sync_dir(parent)
 }
 
 /// Removes snapshots that a crash has interrupted: sled would take them for the newest and refuse to open, although

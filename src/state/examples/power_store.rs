@@ -357,6 +357,7 @@ fn verify_store(dir: &Path) -> Outcome<()> {
 }
 
 fn open_sled(kind: &str, dir: &Path) -> Outcome<SledBackend> {
+    let dir = &dir.join("facts");
     Ok(match kind {
         "sled" => SledBackend::open(dir)?,
         "sled-raw" => SledBackend::open_without_sync(dir)?,
