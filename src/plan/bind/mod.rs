@@ -15,7 +15,7 @@ mod window_relation;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field};
+use arrow::datatypes::{DataType, Field, SchemaRef};
 use catalog::Catalog;
 use datafusion_common::config::ConfigOptions;
 use datafusion_common::tree_node::{TreeNode, TreeNodeRecursion};
@@ -43,8 +43,13 @@ impl Binder {
         &self.context.options
     }
 
-    /// The query as DataFusion binds it: types not yet coerced.
-    pub fn query(&mut self, query: &ast::Query, parameters: &[Option<DataType>]) -> Result<LogicalPlan, PlanError> {
+    /// The query as DataFusion binds it: types not yet coerced. `values`: what the columns of a VALUES list are cast to.
+    pub fn query(
+        &mut self,
+        query: &ast::Query,
+        parameters: &[Option<DataType>],
+        values: Option<&SchemaRef>,
+    ) -> Result<LogicalPlan, PlanError> {
         let mut query = query.clone();
         prepare::prepare_query(&mut query)?;
         let declared =
@@ -52,6 +57,9 @@ impl Binder {
         // An all-unknown list would make every placeholder beyond it an error.
         let declared = if declared.iter().any(Option::is_some) { declared } else { vec![] };
         let mut planner_context = PlannerContext::new().with_prepare_param_data_types(declared);
+        if let Some(columns) = values {
+            planner_context.set_table_schema(Some(Arc::new(DFSchema::try_from(columns.as_ref().clone())?)));
+        }
         let statement = ast::Statement::Query(Box::new(query));
         let planner = SqlToRel::new(&self.context);
         Ok(planner.sql_statement_to_plan_with_context(statement, &mut planner_context)?)
