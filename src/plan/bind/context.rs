@@ -101,7 +101,7 @@ impl Context {
         };
         let mut binder = Binder::new(self.catalog.clone(), self.session.clone(), self.environment.clone());
         binder.context.depth = self.depth + 1;
-        let plan = binder.query(&query, &[])?;
+        let plan = binder.query(&query, &[], None)?;
         self.named.borrow_mut().extend(binder.context.named.borrow().iter().copied());
         let names = view.columns.iter().map(|column| column.name.as_str());
         let columns = plan.schema().columns();

@@ -15,7 +15,7 @@ mod window_relation;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field};
+use arrow::datatypes::{DataType, Field, SchemaRef};
 use catalog::Catalog;
 use datafusion_common::config::ConfigOptions;
 use datafusion_common::tree_node::{TreeNode, TreeNodeRecursion};
@@ -43,12 +43,17 @@ impl Binder {
         &self.context.options
     }
 
-    /// The query as DataFusion binds it: types not yet coerced.
-    pub fn query(&mut self, query: &ast::Query, parameters: &[Option<DataType>]) -> Result<LogicalPlan, PlanError> {
-        match self.query_with(query, parameters, false) {
+    /// The query as DataFusion binds it: types not yet coerced. `values`: what the columns of a VALUES list are cast to.
+    pub fn query(
+        &mut self,
+        query: &ast::Query,
+        parameters: &[Option<DataType>],
+        values: Option<&SchemaRef>,
+    ) -> Result<LogicalPlan, PlanError> {
+        match self.query_with(query, parameters, values, false) {
             // Postgres lets result columns share a name; the binder doesn't. Give them internal ones.
             Err(error) if error.sql_state() == SqlState::DuplicateColumn => {
-                self.query_with(query, parameters, true).map_err(|_| error)
+                self.query_with(query, parameters, values, true).map_err(|_| error)
             }
             planned => planned,
         }
@@ -58,6 +63,7 @@ impl Binder {
         &mut self,
         query: &ast::Query,
         parameters: &[Option<DataType>],
+        values: Option<&SchemaRef>,
         distinct_names: bool,
     ) -> Result<LogicalPlan, PlanError> {
         let mut query = query.clone();
@@ -67,6 +73,9 @@ impl Binder {
         // An all-unknown list would make every placeholder beyond it an error.
         let declared = if declared.iter().any(Option::is_some) { declared } else { vec![] };
         let mut planner_context = PlannerContext::new().with_prepare_param_data_types(declared);
+        if let Some(columns) = values {
+            planner_context.set_table_schema(Some(Arc::new(DFSchema::try_from(columns.as_ref().clone())?)));
+        }
         let statement = ast::Statement::Query(Box::new(query));
         let planner = SqlToRel::new(&self.context);
         Ok(planner.sql_statement_to_plan_with_context(statement, &mut planner_context)?)
