@@ -21,8 +21,8 @@ use types::{DeltaBatch, Epoch, EpochRecord, Incarnation, ObjectId, SqlError, WAT
 
 use crate::checkpoint::{CheckpointPayload, CheckpointRequest, Checkpointer, SourcePayload};
 use crate::feed::{FeedChunk, FeedHandle};
-use crate::history::{HistoryEvent, SourceHistory};
 use crate::gate::JournalGate;
+use crate::history::{HistoryEvent, SourceHistory};
 use crate::log::{EpochEntry, KIND_EPOCH};
 use crate::oracle::Oracle;
 use crate::source_stats::SourceStats;
@@ -33,31 +33,71 @@ const ROWS_IN_FLIGHT_MAX: usize = 8 * limits::BATCH_ROWS_MAX;
 
 pub enum ClockMessage {
     Chunk(FeedChunk),
-    SourceFailed { source: ObjectId, error: SqlError },
+    SourceFailed {
+        source: ObjectId,
+        error: SqlError,
+    },
     /// All messages before this one have been put into epochs when the marker is dropped or answered.
     Marker(Sender<()>),
     Table(TableWrite),
     /// The journal synced; durable table writes may enter.
     Durable,
     AddSource(Box<SourceEntry>),
-    /// A source's feed was started: the clock returns its permits.
-    SetFeed { source: ObjectId, feed: FeedHandle },
-    RemoveSource { source: ObjectId },
-    Create { create: Box<CreateDataflow>, readable: Readable },
+    /// A source's feed was started: the clock stops it with the source.
+    SetFeed {
+        source: ObjectId,
+        feed: FeedHandle,
+    },
+    RemoveSource {
+        source: ObjectId,
+    },
+    /// `temporary`: its state is not part of checkpoints.
+    Create {
+        create: Box<CreateDataflow>,
+        readable: Readable,
+        temporary: bool,
+    },
+    /// A dataflow stopped; it takes part in nothing any more.
+    Failed {
+        dataflow: ObjectId,
+    },
     /// How far the sources behind a dataflow have been read.
-    Histories { dataflow: ObjectId, reply: Sender<BTreeMap<ObjectId, SourceHistory>> },
+    Histories {
+        dataflow: ObjectId,
+        reply: Sender<BTreeMap<ObjectId, SourceHistory>>,
+    },
     /// The dataflow takes part in epochs from the next one on; answers where that is.
-    Join { dataflow: ObjectId, reply: Sender<JoinPoint> },
-    Attached { dataflow: ObjectId },
-    Drop { dataflow: ObjectId, reply: oneshot::Sender<()> },
-    CatalogChanged { catalog: Arc<Catalog>, position: u64 },
+    Join {
+        dataflow: ObjectId,
+        reply: Sender<JoinPoint>,
+    },
+    Attached {
+        dataflow: ObjectId,
+    },
+    Drop {
+        dataflow: ObjectId,
+        reply: oneshot::Sender<()>,
+    },
+    CatalogChanged {
+        catalog: Arc<Catalog>,
+        position: u64,
+    },
     Sealed,
-    Deadline { dataflow: ObjectId, at_us: i64 },
+    Deadline {
+        dataflow: ObjectId,
+        at_us: i64,
+    },
     CheckpointDone,
-    CheckpointNow { reply: oneshot::Sender<()> },
+    CheckpointNow {
+        reply: oneshot::Sender<()>,
+    },
     /// An empty epoch that waits for everything before it (FLUSH).
-    Barrier { reply: oneshot::Sender<Epoch> },
-    Shutdown { reply: oneshot::Sender<()> },
+    Barrier {
+        reply: oneshot::Sender<Epoch>,
+    },
+    Shutdown {
+        reply: oneshot::Sender<()>,
+    },
 }
 
 /// A journaled write on its way into an epoch; atomic over tables.
@@ -115,6 +155,8 @@ struct Dataflow {
     /// External inputs reached through any number of relations.
     roots: BTreeSet<ObjectId>,
     joined: bool,
+    temporary: bool,
+    failed: bool,
 }
 
 /// Everything the clock starts from.
@@ -246,7 +288,13 @@ impl Clock {
                 }
             }
             ClockMessage::RemoveSource { source } => self.remove_source(source),
-            ClockMessage::Create { create, readable } => self.create(*create, readable),
+            ClockMessage::Create { create, readable, temporary } => self.create(*create, readable, temporary),
+            ClockMessage::Failed { dataflow } => {
+                if let Some(dataflow) = self.dataflows.get_mut(&dataflow) {
+                    dataflow.failed = true;
+                }
+                self.checkpointer.give_up(dataflow);
+            }
             ClockMessage::Histories { dataflow, reply } => {
                 let _ = reply.send(self.histories(dataflow));
             }
@@ -283,7 +331,7 @@ impl Clock {
         }
     }
 
-    fn create(&mut self, create: CreateDataflow, readable: Readable) {
+    fn create(&mut self, create: CreateDataflow, readable: Readable, temporary: bool) {
         let id = create.graph.relation;
         let mut roots = BTreeSet::new();
         for input in create.graph.inputs() {
@@ -304,7 +352,7 @@ impl Clock {
             self.deadlines.insert(id, now_us());
         }
         self.oracle.add(id, sealed, from, joined);
-        self.dataflows.insert(id, Dataflow { graph: create.graph.clone(), roots, joined });
+        self.dataflows.insert(id, Dataflow { graph: create.graph.clone(), roots, joined, temporary, failed: false });
         self.runtime.create(create);
         if joined {
             self.runtime.attach(id);
@@ -400,7 +448,7 @@ impl Clock {
         let concerned: Vec<ObjectId> = self
             .dataflows
             .iter()
-            .filter(|(_, d)| d.joined)
+            .filter(|(_, d)| d.joined && !d.failed)
             .filter(|(id, d)| checkpoint || due.contains(id) || d.roots.iter().any(|r| touched.contains(r)))
             .map(|(id, _)| *id)
             .collect();
@@ -425,9 +473,6 @@ impl Clock {
         batches: &mut Vec<FeedBatch>,
     ) {
         let Some(source) = self.sources.get_mut(&chunk.source) else { return };
-        if let Some(feed) = &source.feed {
-            feed.permits.release();
-        }
         let entry = &mut source.entry;
         if chunk.admission.is_some() {
             entry.admission = chunk.admission;
@@ -493,7 +538,10 @@ impl Clock {
         };
         let bytes = serde_json::to_vec(&entry).expect("an epoch entry has a JSON form");
         let logged = if bound {
-            self.store.journal().append(KIND_EPOCH, &bytes).and_then(|position| self.store.journal().sync_up_to(position))
+            self.store
+                .journal()
+                .append(KIND_EPOCH, &bytes)
+                .and_then(|position| self.store.journal().sync_up_to(position))
         } else {
             self.store.journal().append_lazy(KIND_EPOCH, &bytes).map(|_| ())
         };
@@ -541,6 +589,7 @@ impl Clock {
         self.dirty = false;
         let dataflows: BTreeMap<ObjectId, usize> = concerned
             .iter()
+            .filter(|id| !self.dataflows[id].temporary)
             .map(|id| {
                 let operators = |n: &&dataflow::Node| matches!(n.kind, dataflow::NodeKind::Operator(_));
                 (*id, self.dataflows[id].graph.nodes.iter().filter(operators).count())

@@ -16,7 +16,10 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum HistoryEvent {
     /// `partition` was read up to `to`.
-    Read { partition: String, to: u64 },
+    Read {
+        partition: String,
+        to: u64,
+    },
     Decided(Decision),
 }
 

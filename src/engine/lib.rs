@@ -31,9 +31,7 @@ mod tables;
 mod time;
 mod transaction;
 
-pub use api::{
-    Column, Described, Notice, NoticeSeverity, Prepared, Response, RowStream, TransactionStatus,
-};
+pub use api::{Column, Described, Notice, NoticeSeverity, Prepared, Response, RowStream, TransactionStatus};
 pub use config::EngineConfig;
 pub use engine::Engine;
 pub use metrics::{MetricKind, MetricSample};

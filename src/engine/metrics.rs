@@ -85,7 +85,12 @@ impl Engine {
             let age = (crate::time::now_us() - last.finished_us) as f64 / 1e6;
             push("highwater_checkpoint_age_seconds", "Time since the last checkpoint", MetricKind::Gauge, age);
             let duration = last.stats.duration.as_secs_f64();
-            push("highwater_checkpoint_duration_seconds", "Duration of the last checkpoint", MetricKind::Gauge, duration);
+            push(
+                "highwater_checkpoint_duration_seconds",
+                "Duration of the last checkpoint",
+                MetricKind::Gauge,
+                duration,
+            );
             let bytes = last.stats.bytes_written as f64;
             push("highwater_checkpoint_bytes", "Bytes written by the last checkpoint", MetricKind::Gauge, bytes);
         }

@@ -108,19 +108,26 @@ impl Parameters {
 
     fn checked(&self, name: &str, value: &str) -> Result<String, SqlError> {
         let invalid = |expected: &str| {
-            SqlError::new(SqlState::InvalidParameterValue, format!("invalid value for parameter \"{name}\": \"{value}\""))
-                .with_hint(format!("Expected {expected}."))
+            SqlError::new(
+                SqlState::InvalidParameterValue,
+                format!("invalid value for parameter \"{name}\": \"{value}\""),
+            )
+            .with_hint(format!("Expected {expected}."))
         };
         match name {
             "statement_timeout" | "lock_timeout" | "idle_in_transaction_session_timeout" => {
                 let timeout = milliseconds(value).ok_or_else(|| invalid("milliseconds, or a time like '5s'"))?;
                 Ok(timeout.to_string())
             }
-            "background_ddl" => boolean(value).map(|on| if on { "on" } else { "off" }.to_string()).ok_or_else(|| invalid("on or off")),
-            "client_encoding" if !matches!(value.to_ascii_uppercase().as_str(), "UTF8" | "UTF-8" | "UNICODE") => {
-                Err(invalid("UTF8"))
+            "background_ddl" => {
+                boolean(value).map(|on| if on { "on" } else { "off" }.to_string()).ok_or_else(|| invalid("on or off"))
             }
-            "client_encoding" => Ok("UTF8".into()),
+            "client_encoding" => {
+                // As Postgres compares encoding names: letters and digits only (a driver sends `'utf-8'`, quotes and all).
+                let letters: String = value.chars().filter(char::is_ascii_alphanumeric).collect();
+                let known = matches!(letters.to_ascii_uppercase().as_str(), "UTF8" | "UNICODE");
+                if known { Ok("UTF8".into()) } else { Err(invalid("UTF8")) }
+            }
             "DateStyle" if !value.to_ascii_uppercase().contains("ISO") => Err(invalid("a style with ISO")),
             "DateStyle" => Ok("ISO, MDY".into()),
             "TimeZone" if value.parse::<zone::Zone>().is_err() => Err(invalid("a time zone name or offset")),

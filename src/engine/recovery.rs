@@ -14,7 +14,6 @@ use catalog::{Catalog, CatalogObject, ObjectBody};
 use connectors::{ColumnSpec, ConfiguredSource, FormatSpec};
 use dataflow::{CreateDataflow, DataflowGraph, RestoredBatch, RestoredState, Runtime, Start};
 use state::{DurableStore, JournalEntry, Recovered, StoreOptions};
-use tokio::sync::oneshot;
 use types::{Epoch, MemoryBudget, ObjectId, SqlError, ToSqlState};
 
 use crate::checkpoint::{CheckpointPayload, Checkpointer, SourcePayload};
@@ -159,14 +158,8 @@ fn start(config: EngineConfig, store: DurableStore, beyond: &Beyond) -> Result<E
         checkpoint_interval: config.checkpoint_interval,
         gate: gate.clone(),
     };
-    let clock = Clock::new(
-        clock_receiver,
-        runtime.clone(),
-        oracle.clone(),
-        store.clone(),
-        checkpointer.clone(),
-        clock_start,
-    );
+    let clock =
+        Clock::new(clock_receiver, runtime.clone(), oracle.clone(), store.clone(), checkpointer.clone(), clock_start);
     std::thread::Builder::new()
         .name("hw-clock".into())
         .spawn(move || clock.run())
@@ -207,11 +200,8 @@ fn start(config: EngineConfig, store: DurableStore, beyond: &Beyond) -> Result<E
 
 /// The connector of a source as the catalog describes it.
 pub(crate) fn configure(object: &CatalogObject, body: &catalog::SourceBody) -> Result<ConfiguredSource, SqlError> {
-    let format = FormatSpec {
-        format: body.format.clone(),
-        encode: body.encode.clone(),
-        options: body.format_options.clone(),
-    };
+    let format =
+        FormatSpec { format: body.format.clone(), encode: body.encode.clone(), options: body.format_options.clone() };
     let columns: Vec<ColumnSpec> = object
         .columns
         .iter()
@@ -246,8 +236,7 @@ pub(crate) fn register_source(
     let stats = payload.map(|p| SourceStats::restored(p.counters.clone(), p.watermark, p.ended)).unwrap_or_default();
     let stats = Arc::new(stats);
     let bound = configured.options.freshness == connectors::Freshness::Bound;
-    let source =
-        SourceRuntime::new(object.id, object.name.clone(), configured, body.watermark.clone(), stats.clone());
+    let source = SourceRuntime::new(object.id, object.name.clone(), configured, body.watermark.clone(), stats.clone());
     let entry = SourceEntry {
         source: object.id,
         history: payload.map(|p| p.history.clone()).unwrap_or_default(),
@@ -270,8 +259,8 @@ pub(crate) fn graph_of(object: &CatalogObject) -> Result<Option<Arc<DataflowGrap
         ObjectBody::MaterializedView(view) => &view.plan,
         ObjectBody::Source(_) | ObjectBody::View { .. } => return Ok(None),
     };
-    let graph: DataflowGraph = serde_json::from_value(plan.clone())
-        .map_err(|e| corrupt(&format!("the plan of \"{}\"", object.name), e))?;
+    let graph: DataflowGraph =
+        serde_json::from_value(plan.clone()).map_err(|e| corrupt(&format!("the plan of \"{}\"", object.name), e))?;
     if graph.version > DataflowGraph::VERSION {
         return Err(corrupt(&format!("the plan of \"{}\"", object.name), "it was written by a newer version"));
     }
@@ -285,6 +274,12 @@ fn restore_dataflows(
     payload: &CheckpointPayload,
 ) -> Result<Vec<Arc<DataflowGraph>>, SqlError> {
     let mut rebuild = vec![];
+    // State of relations that are gone, or that are built anew, must not meet new state.
+    let restored: BTreeSet<ObjectId> = payload.dataflows.iter().copied().collect();
+    let catalog = shared.catalog();
+    let stale = |id: &ObjectId| !restored.contains(id) || catalog.get(*id).is_none();
+    let stale: Vec<ObjectId> = recovered.state.relations().into_iter().filter(stale).collect();
+    shared.store.drop_relations(&stale);
     for object in shared.catalog().objects.values() {
         let Some(graph) = graph_of(object)? else { continue };
         let is_table = matches!(object.body, ObjectBody::Table(_));
@@ -303,7 +298,10 @@ fn restore_dataflows(
         };
         let create = CreateDataflow { graph, shards: relation.shards.clone(), start };
         let stopping = |_| SqlError::new(types::SqlState::AdminShutdown, "the server is shutting down");
-        shared.clock.send(ClockMessage::Create { create: Box::new(create), readable }).map_err(stopping)?;
+        shared
+            .clock
+            .send(ClockMessage::Create { create: Box::new(create), readable, temporary: false })
+            .map_err(stopping)?;
     }
     Ok(rebuild)
 }
@@ -362,7 +360,7 @@ fn marker_of(markers: &mut Vec<std::sync::mpsc::Receiver<()>>) -> Sender<()> {
 fn rebuild_relations(shared: &Shared, graphs: Vec<Arc<DataflowGraph>>) -> Result<(), SqlError> {
     for graph in graphs {
         let job = shared.jobs.start(format!("rebuild relation {}", graph.relation));
-        dataflows::build(shared, graph, &job)?;
+        dataflows::build(shared, graph, &job, false)?;
     }
     Ok(())
 }
@@ -373,10 +371,7 @@ fn wait_caught_up(shared: &Shared, markers: Vec<std::sync::mpsc::Receiver<()>>) 
         // An error: that feed stopped with a failure, which is shown with the source.
         let _ = marker.recv();
     }
-    let (reply, epoch) = oneshot::channel();
-    let stopping = SqlError::new(types::SqlState::AdminShutdown, "the server is shutting down");
-    shared.clock.send(ClockMessage::Barrier { reply }).map_err(|_| stopping.clone())?;
-    let epoch = epoch.blocking_recv().map_err(|_| stopping)?;
+    let epoch = dataflows::barrier(shared)?;
     let ids: Vec<ObjectId> = shared.relations.lock().expect("not poisoned").keys().copied().collect();
     for id in ids {
         while shared.oracle.failure(id).is_none() && shared.oracle.frontier(id).is_some_and(|f| f < epoch) {

@@ -89,8 +89,8 @@ pub enum GroupColumn {
 /// GROUP BY with COUNT, SUM, AVG, MIN, MAX. Without calls it is DISTINCT. Without group columns it has exactly one
 /// group, which exists from the first seal on (COUNT 0, others NULL).
 ///
-/// Partial output: one column per group column, then the state columns of each call (`aggregate::state_fields`),
-/// then for COUNT/SUM/… DISTINCT the argument itself. Final output: group columns, then one column per call.
+/// Partial output: `aggregate::state_fields`, explained in `aggregate/layout.rs`. Final output: group columns, then one
+/// column per call, of the call's return type.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AggregateSpec {
     pub group: Vec<GroupColumn>,

@@ -108,9 +108,8 @@ fn json(graph: &DataflowGraph) -> Vec<String> {
                 }),
             })
             .collect();
-        let column_names = |columns: &[usize]| {
-            columns.iter().map(|c| node.schema.field(*c).name().clone()).collect::<Vec<_>>()
-        };
+        let column_names =
+            |columns: &[usize]| columns.iter().map(|c| node.schema.field(*c).name().clone()).collect::<Vec<_>>();
         serde_json::json!({
             "id": node.id,
             "operator": node.label,

@@ -11,9 +11,8 @@ use crate::{PlanError, type_name};
 /// Errors: the column is unknown or no timestamp, or the expression has another form.
 pub fn watermark_delay(definition: &WatermarkDefinition, columns: &SchemaRef) -> Result<(usize, i64), PlanError> {
     let name = fold(&definition.column);
-    let position = columns
-        .index_of(&name)
-        .map_err(|_| PlanError::UndefinedColumn { name: format!("\"{name}\""), hint: None })?;
+    let position =
+        columns.index_of(&name).map_err(|_| PlanError::UndefinedColumn { name: format!("\"{name}\""), hint: None })?;
     let found = columns.field(position).data_type();
     if !matches!(found, DataType::Timestamp(..)) {
         return Err(PlanError::TypeMismatch {
@@ -38,9 +37,7 @@ fn delay(expr: &ast::Expr, column: &str) -> Result<i64, PlanError> {
         ast::Expr::Nested(inner) => delay(inner, column),
         ast::Expr::Identifier(ident) if fold(ident) == column => Ok(0),
         ast::Expr::BinaryOp { left, op: ast::BinaryOperator::Minus, right } => match left.as_ref() {
-            ast::Expr::Identifier(ident) if fold(ident) == column => {
-                sql::interval_us(right).map_err(PlanError::Sql)
-            }
+            ast::Expr::Identifier(ident) if fold(ident) == column => sql::interval_us(right).map_err(PlanError::Sql),
             _ => Err(refused()),
         },
         _ => Err(refused()),

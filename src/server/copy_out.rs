@@ -28,9 +28,7 @@ pub async fn copy_out<W: AsyncWrite + Unpin>(
         for row in 0..encoder.rows() {
             put_row(&encoder, row, &mut scratch, output.writer.buffer()).map_err(|error| error.to_sql_error())?;
             rows += 1;
-            if output.writer.is_full() {
-                output.writer.flush().await?;
-            }
+            output.relieve().await?;
         }
     }
     output.writer.send(&CopyDone::new())?;

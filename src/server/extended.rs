@@ -206,8 +206,8 @@ async fn run_portal<S: BackendSession, W: AsyncWrite + Unpin>(
     })
 }
 
-/// Describes with the declared types. A numeric's scale is not declared, so it is inferred first, as the statement
-/// may know it better; where it cannot, the widest usual one is taken.
+/// Describes with the declared types. A numeric's scale is not declared, so its type is inferred first, as the
+/// statement may know it better; where nothing tells (then it is text, or an error) the usual one is taken.
 fn describe_with<S: BackendSession>(
     session: &mut S,
     statement: &S::Statement,
@@ -221,11 +221,18 @@ fn describe_with<S: BackendSession>(
         };
         declared.iter().map(of).collect::<Result<Vec<_>, _>>()
     };
-    match session.describe(statement, types(None)?) {
-        Err(error) if error.state == SqlState::IndeterminateDatatype && declared.contains(&pg_type::NUMERIC) => {
-            session.describe(statement, types(pg_type::data_type(pg_type::NUMERIC))?)
-        }
-        described => described,
+    let inferred = session.describe(statement, types(None)?);
+    let untold = match &inferred {
+        Ok(prepared) => S::described(prepared)
+            .parameters
+            .iter()
+            .zip(declared)
+            .any(|(data_type, &oid)| oid == pg_type::NUMERIC && pg_type::oid(data_type) == pg_type::TEXT),
+        Err(error) => error.state == SqlState::IndeterminateDatatype && declared.contains(&pg_type::NUMERIC),
+    };
+    match untold {
+        true => session.describe(statement, types(pg_type::data_type(pg_type::NUMERIC))?),
+        false => inferred,
     }
 }
 

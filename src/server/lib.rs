@@ -29,13 +29,14 @@ mod writer;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 pub use backend::{Backend, BackendSession};
 pub use errors::ServerError;
 
+use limits::LISTEN_BACKLOG;
 use listener::Shared;
 
 /// Sessions allowed at a time unless configured otherwise.
@@ -63,10 +64,10 @@ impl Server {
     ///
     /// Errors: an address that cannot be bound.
     pub async fn start<B: Backend>(backend: B, config: ServerConfig) -> Result<Server, ServerError> {
-        let listener = bind(config.listen).await?;
+        let listener = bind(config.listen)?;
         let local_addr = bound_addr(&listener, config.listen)?;
         let http_listener = match config.http {
-            Some(address) => Some((bind(address).await?, address)),
+            Some(address) => Some((bind(address)?, address)),
             None => None,
         };
         let (stop, stopping) = watch::channel(false);
@@ -75,11 +76,7 @@ impl Server {
         let mut http_addr = None;
         if let Some((listener, address)) = http_listener {
             http_addr = Some(bound_addr(&listener, address)?);
-            tasks.push(tokio::spawn(http::serve(
-                listener,
-                http::Facts::new(&shared, config.max_connections),
-                stopping,
-            )));
+            tasks.push(tokio::spawn(http::serve(listener, shared.backend.clone(), stopping)));
         }
         tasks.push(tokio::spawn(listener::accept(listener, shared)));
         Ok(Server { local_addr, http_addr, stop, tasks })
@@ -103,8 +100,16 @@ impl Server {
     }
 }
 
-async fn bind(address: SocketAddr) -> Result<TcpListener, ServerError> {
-    TcpListener::bind(address).await.map_err(|source| ServerError::Listen { address, source })
+fn bind(address: SocketAddr) -> Result<TcpListener, ServerError> {
+    let listen = || {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        socket.set_reuseaddr(true)?;
+        // Connections inherit it: a client whose machine is gone is found out some day, even if nothing is sent.
+        socket.set_keepalive(true)?;
+        socket.bind(address)?;
+        socket.listen(LISTEN_BACKLOG)
+    };
+    listen().map_err(|source| ServerError::Listen { address, source })
 }
 
 fn bound_addr(listener: &TcpListener, address: SocketAddr) -> Result<SocketAddr, ServerError> {

@@ -14,6 +14,8 @@ pub const READ_CHUNK_BYTES: usize = 16 * 1024;
 pub const WRITE_BUFFER_BYTES: usize = 64 * 1024;
 /// A client has this long to send its start-up message.
 pub const STARTUP_TIMEOUT: Duration = Duration::from_secs(10);
+/// Connections the kernel holds until they are accepted.
+pub const LISTEN_BACKLOG: u32 = 1024;
 /// Connections that have not finished starting up, beyond the sessions allowed.
 pub const STARTING_CONNECTIONS_MAX: usize = 64;
 /// Named and unnamed prepared statements of one session.

@@ -21,9 +21,9 @@ use crate::writer::MessageWriter;
 /// What all connections share.
 pub struct Shared<B> {
     pub backend: B,
-    pub cancels: Arc<CancelRegistry>,
+    cancels: Arc<CancelRegistry>,
     /// One permit per session.
-    pub sessions: Arc<Semaphore>,
+    sessions: Arc<Semaphore>,
     /// One permit per socket: sessions and those still starting.
     sockets: Arc<Semaphore>,
     stopping: watch::Receiver<bool>,

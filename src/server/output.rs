@@ -105,9 +105,7 @@ impl<W: AsyncWrite + Unpin> Output<W> {
                     .map_err(|error| error.to_sql_error())?;
                 sent += (reached - *next) as u64;
                 *next = reached;
-                if self.writer.is_full() {
-                    self.writer.flush().await?;
-                }
+                self.relieve().await?;
             }
             if *next == encoder.rows() {
                 *rest = None;
@@ -116,6 +114,16 @@ impl<W: AsyncWrite + Unpin> Output<W> {
                 return Ok(Sent { rows: sent, complete: false });
             }
         }
+    }
+
+    /// Writes a full buffer. Lets the thread's other connections have a turn: a stream that is always ready, to a
+    /// socket that always takes more, would not.
+    pub async fn relieve(&mut self) -> Result<(), Failure> {
+        if self.writer.is_full() {
+            self.writer.flush().await?;
+            tokio::task::yield_now().await;
+        }
+        Ok(())
     }
 
     /// The next batch; if it is not there yet, the client first gets what is queued, so that a quiet stream delivers.

@@ -242,12 +242,13 @@ impl DurableStore {
         if let Some(compacted) = &commit.compacted {
             live.replace(&compacted.inputs, compacted.output.as_ref());
         }
+        // Before the new runs join: a relation that is built anew starts without its old state.
+        live.drop_relations(&commit.dropped);
         for run in &written.runs {
             stats.bytes_written += run.run.bytes;
             stats.bytes_before += run.memory_bytes;
             live.push(run.run.clone(), run.blocks.clone());
         }
-        live.drop_relations(&commit.dropped);
         stats.live_bytes = live.bytes();
         let (runs, previous_hash) = (live.references(), String::new());
         let manifest = Manifest { version: 0, incarnation, epoch, journal_position, runs, payload, previous_hash };

@@ -95,4 +95,3 @@ impl PartitionStream for ShardPartition {
         Box::pin(RecordBatchStreamAdapter::new(self.schema.clone(), stream))
     }
 }
-

@@ -55,9 +55,11 @@ pub(crate) async fn run(
             let _ = sender.send(Err(error)).await;
         }
     });
-    let stream = futures::stream::unfold(receiver, |mut receiver| async move {
-        receiver.recv().await.map(|item| (item, receiver))
-    });
+    let stream =
+        futures::stream::unfold(
+            receiver,
+            |mut receiver| async move { receiver.recv().await.map(|item| (item, receiver)) },
+        );
     Ok(stream.boxed())
 }
 
@@ -142,7 +144,7 @@ fn provider(
     pin: &Arc<Pin>,
 ) -> Result<Arc<dyn datafusion::logical_expr::TableSource>, SqlError> {
     if let Some(relation) = shared.relation(id) {
-        if let Some(error) = relation.shards.iter().find_map(|shard| shard.snapshot(pin.epoch()).error()) {
+        if let Some(error) = relation.error_at(pin.epoch()) {
             return Err(error);
         }
         let shards = Shards(relation.shards.clone());
@@ -182,9 +184,12 @@ fn check_bounded(shared: &Shared, plan: &LogicalPlan) -> Result<(), SqlError> {
         }
     }
     ends(shared, plan).map_err(|name| {
-        SqlError::new(SqlState::FeatureNotSupported, format!("source \"{name}\" never ends, so this query would not either"))
-            .with_detail("Only a LIMIT over filters and projections ends a read of an endless source.")
-            .with_hint("Add LIMIT, SUBSCRIBE to the query, or create a materialized view.")
+        SqlError::new(
+            SqlState::FeatureNotSupported,
+            format!("source \"{name}\" never ends, so this query would not either"),
+        )
+        .with_detail("Only a LIMIT over filters and projections ends a read of an endless source.")
+        .with_hint("Add LIMIT, SUBSCRIBE to the query, or create a materialized view.")
     })
 }
 

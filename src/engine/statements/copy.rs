@@ -15,8 +15,11 @@ pub(crate) async fn execute(
     for (name, value) in options {
         let text_format = name == "format" && value.as_deref().is_some_and(|v| v.eq_ignore_ascii_case("text"));
         if !text_format {
-            return Err(SqlError::new(SqlState::FeatureNotSupported, format!("COPY option \"{name}\" is not supported"))
-                .with_hint("COPY TO STDOUT writes FORMAT text."));
+            return Err(SqlError::new(
+                SqlState::FeatureNotSupported,
+                format!("COPY option \"{name}\" is not supported"),
+            )
+            .with_hint("COPY TO STDOUT writes FORMAT text."));
         }
     }
     match from {

@@ -67,11 +67,7 @@ pub(crate) async fn execute(
     tag("CREATE MATERIALIZED VIEW")
 }
 
-pub(crate) fn plan(
-    context: &Context,
-    create: &CreateMaterializedView,
-    id: ObjectId,
-) -> Result<PlannedView, SqlError> {
+pub(crate) fn plan(context: &Context, create: &CreateMaterializedView, id: ObjectId) -> Result<PlannedView, SqlError> {
     let mut null_on_error = false;
     for (name, value) in &create.options {
         match (name.as_str(), value.to_ascii_lowercase().as_str()) {
@@ -130,7 +126,7 @@ fn build(
     object: CatalogObject,
     job: &Job,
 ) -> Result<(), SqlError> {
-    let relation = dataflows::build(shared, graph, job)?;
+    let relation = dataflows::build(shared, graph, job, false)?;
     let complete = dataflows::wait_complete(shared, &relation, job).and_then(|()| {
         let _ddl = shared.ddl.blocking_lock();
         let catalog = shared.catalog();

@@ -42,10 +42,11 @@ pub(crate) async fn execute(session: &mut Session, create: &CreateTable, text: &
     let done = tokio::task::spawn_blocking({
         let shared = shared.clone();
         move || {
-        shared.change_catalog(vec![CatalogChange::Put(object)])?;
-        let relation = dataflows::build(&shared, graph, &job)?;
-        dataflows::wait_complete(&shared, &relation, &job)
-    }});
+            shared.change_catalog(vec![CatalogChange::Put(object)])?;
+            let relation = dataflows::build(&shared, graph, &job, false)?;
+            dataflows::wait_complete(&shared, &relation, &job)
+        }
+    });
     done.await.map_err(|e| SqlError::internal(e.to_string()))??;
     tag("CREATE TABLE")
 }
@@ -111,14 +112,20 @@ fn watermark(create: &CreateTable, schema: &arrow::datatypes::SchemaRef) -> Resu
         match name.as_str() {
             "allowed_lateness" => {
                 allowed_lateness_us = connectors::parse_duration_us(value).ok_or_else(|| {
-                    SqlError::new(SqlState::InvalidParameterValue, format!("invalid value \"{value}\" for option \"{name}\""))
-                        .with_hint("Expected a duration such as '5 s'.")
+                    SqlError::new(
+                        SqlState::InvalidParameterValue,
+                        format!("invalid value \"{value}\" for option \"{name}\""),
+                    )
+                    .with_hint("Expected a duration such as '5 s'.")
                 })?;
             }
             "appendonly" | "append_only" => {}
             _ => {
-                return Err(SqlError::new(SqlState::InvalidParameterValue, format!("unknown option \"{name}\" of a table"))
-                    .with_hint("Known options: allowed_lateness."));
+                return Err(SqlError::new(
+                    SqlState::InvalidParameterValue,
+                    format!("unknown option \"{name}\" of a table"),
+                )
+                .with_hint("Known options: allowed_lateness."));
             }
         }
     }

@@ -31,7 +31,10 @@ pub(crate) async fn execute(session: &mut Session, create: &CreateView, text: &s
     let planned = context.planner().plan_query(&create.query).map_err(|e| e.to_sql_error())?;
     let fields: Vec<Field> = planned.schema.fields().iter().map(|f| f.as_ref().clone()).collect();
     if create.columns.len() > fields.len() {
-        return Err(SqlError::new(SqlState::InvalidTableDefinition, "CREATE VIEW specifies more column names than columns"));
+        return Err(SqlError::new(
+            SqlState::InvalidTableDefinition,
+            "CREATE VIEW specifies more column names than columns",
+        ));
     }
     let columns = view_columns(&Schema::new(fields), create)?;
     let object = CatalogObject {

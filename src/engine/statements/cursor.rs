@@ -20,18 +20,16 @@ pub(crate) struct Cursor {
     endless: bool,
 }
 
-pub(crate) async fn declare(
-    session: &mut Session,
-    name: &str,
-    statement: &Statement,
-) -> Result<Response, SqlError> {
+pub(crate) async fn declare(session: &mut Session, name: &str, statement: &Statement) -> Result<Response, SqlError> {
     if session.cursors().contains_key(name) {
         return Err(SqlError::new(SqlState::DuplicateCursor, format!("cursor \"{name}\" already exists")));
     }
     let (columns, stream, endless) = match statement {
         Statement::Query(select) => match query::execute(session, select, &[]).await? {
             Response::Rows { columns, stream, .. } => (columns, stream, false),
-            Response::CopyOut { .. } | Response::Command { .. } => return Err(SqlError::internal("a query gives rows")),
+            Response::CopyOut { .. } | Response::Command { .. } => {
+                return Err(SqlError::internal("a query gives rows"));
+            }
         },
         Statement::Subscribe(subscription) => {
             let (columns, stream) = subscribe::open(session, subscription).await?;

@@ -33,11 +33,8 @@ pub(crate) async fn execute(session: &mut Session, drop: &sql::Drop) -> Result<R
         };
         check_kind(object, drop.kind)?;
         let all = catalog.cascade(object.id);
-        let others: Vec<&Arc<CatalogObject>> = all
-            .iter()
-            .filter(|id| **id != object.id && !ids.contains(id))
-            .filter_map(|id| catalog.get(*id))
-            .collect();
+        let others: Vec<&Arc<CatalogObject>> =
+            all.iter().filter(|id| **id != object.id && !ids.contains(id)).filter_map(|id| catalog.get(*id)).collect();
         if !others.is_empty() && !drop.cascade {
             return Err(dependants_exist(object, &others));
         }

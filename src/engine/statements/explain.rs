@@ -28,7 +28,10 @@ pub(crate) async fn execute(
 ) -> Result<Response, SqlError> {
     let context = session.context();
     if options.analyze {
-        return Err(SqlError::unsupported("EXPLAIN ANALYZE is not supported", "hw_catalog.operators has live figures."));
+        return Err(SqlError::unsupported(
+            "EXPLAIN ANALYZE is not supported",
+            "hw_catalog.operators has live figures.",
+        ));
     }
     let lines = match statement {
         Statement::Query(select) => {

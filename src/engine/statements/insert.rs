@@ -94,7 +94,10 @@ fn insert_columns(target: &Target, insert: &Insert) -> Result<Vec<usize>, SqlErr
             SqlError::new(SqlState::UndefinedColumn, message)
         })?;
         if columns.contains(&position) {
-            return Err(SqlError::new(SqlState::DuplicateColumn, format!("column \"{name}\" specified more than once")));
+            return Err(SqlError::new(
+                SqlState::DuplicateColumn,
+                format!("column \"{name}\" specified more than once"),
+            ));
         }
         if all[position].generated.is_some() {
             return Err(SqlError::new(SqlState::SyntaxError, format!("cannot insert a value into column \"{name}\""))
@@ -254,6 +257,9 @@ pub(crate) fn duplicate(target: &Target, key: &[usize], rows: &RecordBatch, row:
         .map(|c| arrow::util::display::array_value_to_string(rows.column(*c), row).unwrap_or_default())
         .collect();
     let message = format!("duplicate key value violates unique constraint \"{}_pkey\"", target.object.name);
-    SqlError::new(SqlState::UniqueViolation, message)
-        .with_detail(format!("Key ({})=({}) already exists.", names.join(", "), values.join(", ")))
+    SqlError::new(SqlState::UniqueViolation, message).with_detail(format!(
+        "Key ({})=({}) already exists.",
+        names.join(", "),
+        values.join(", ")
+    ))
 }

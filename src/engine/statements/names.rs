@@ -28,7 +28,9 @@ pub fn schema_or_default(catalog: &catalog::Catalog, schema: Option<String>) -> 
     }
     if matches!(schema.as_str(), "pg_catalog" | "information_schema" | "hw_catalog") {
         let message = format!("permission denied to create in schema \"{schema}\"");
-        return Err(SqlError::new(SqlState::InsufficientPrivilege, message).with_detail("System schemas are read-only."));
+        return Err(
+            SqlError::new(SqlState::InsufficientPrivilege, message).with_detail("System schemas are read-only.")
+        );
     }
     Err(SqlError::new(SqlState::InvalidSchemaName, format!("schema \"{schema}\" does not exist")))
 }

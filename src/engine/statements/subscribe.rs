@@ -52,10 +52,7 @@ fn target(context: &Context, subscribe: &Subscribe) -> Result<Target, SqlError> 
 }
 
 fn output_schema(relation: &SchemaRef, progress: bool) -> SchemaRef {
-    let mut fields = vec![
-        Field::new("hw_epoch", DataType::Int64, false),
-        Field::new("hw_diff", DataType::Int64, true),
-    ];
+    let mut fields = vec![Field::new("hw_epoch", DataType::Int64, false), Field::new("hw_diff", DataType::Int64, true)];
     if progress {
         fields.push(Field::new("hw_progressed", DataType::Boolean, false));
     }
@@ -99,9 +96,11 @@ pub(crate) async fn open(session: &mut Session, subscribe: &Subscribe) -> Result
         follower.follow(pin, snapshot).await;
         drop(temporary);
     });
-    let stream = futures::stream::unfold(receiver, |mut receiver| async move {
-        receiver.recv().await.map(|item| (item, receiver))
-    });
+    let stream =
+        futures::stream::unfold(
+            receiver,
+            |mut receiver| async move { receiver.recv().await.map(|item| (item, receiver)) },
+        );
     Ok((columns, stream.boxed()))
 }
 
@@ -120,7 +119,7 @@ async fn build(
     let job = shared.jobs.start("SUBSCRIBE");
     let temporary = Temporary { shared: shared.clone(), id };
     let built = tokio::task::spawn_blocking(move || {
-        let relation = dataflows::build(&shared, Arc::new(planned.graph), &job)?;
+        let relation = dataflows::build(&shared, Arc::new(planned.graph), &job, true)?;
         Ok::<_, SqlError>(relation)
     });
     let relation = built.await.map_err(|e| SqlError::internal(e.to_string()))??;
@@ -191,7 +190,7 @@ impl Follower {
             let message = "the subscribed relation was dropped";
             return Some(SqlError::new(types::SqlState::UndefinedTable, message));
         }
-        self.relation.shards.iter().find_map(|shard| shard.snapshot(Epoch::MAX).error())
+        self.relation.error_at(Epoch::MAX)
     }
 
     async fn send(&self, batches: Vec<RecordBatch>) -> bool {

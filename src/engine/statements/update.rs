@@ -42,10 +42,8 @@ pub(crate) async fn execute(
     let (before, after) = before_and_after(&context, &target, &assigned, batches)?;
     target.check_not_null(&after)?;
     check_keys(&context, &target, &before, &after)?;
-    let delta = DeltaBatch::concat(
-        &target.schema,
-        &[DeltaBatch::inserts(before).negate(), DeltaBatch::inserts(after.clone())],
-    );
+    let delta =
+        DeltaBatch::concat(&target.schema, &[DeltaBatch::inserts(before).negate(), DeltaBatch::inserts(after.clone())]);
     write::commit_delta(session, writing, delta).await?;
     write::answer(&context, &target, &update.returning, &after, "UPDATE")
 }

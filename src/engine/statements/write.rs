@@ -139,8 +139,7 @@ pub(crate) fn assign(
     target: &DataType,
 ) -> Result<ArrayRef, SqlError> {
     let schema = rows.schema();
-    let bound =
-        context.planner().bind_assignment(expr, &schema, relation, target).map_err(|e| e.to_sql_error())?;
+    let bound = context.planner().bind_assignment(expr, &schema, relation, target).map_err(|e| e.to_sql_error())?;
     let compiled = CompiledExpr::compile(&bound.scalar, &schema).map_err(|e| e.to_sql_error())?;
     compiled.evaluate(rows).map_err(|e| e.to_sql_error())
 }
@@ -193,8 +192,7 @@ pub(crate) fn returning_rows(
             other => return Err(SqlError::unsupported(format!("RETURNING {other} is not supported"), "Name columns.")),
         };
         let planner = context.planner();
-        let bound =
-            planner.bind_expr(expr, &target.schema, Some(&target.object.name)).map_err(|e| e.to_sql_error())?;
+        let bound = planner.bind_expr(expr, &target.schema, Some(&target.object.name)).map_err(|e| e.to_sql_error())?;
         let compiled = CompiledExpr::compile(&bound.scalar, &target.schema).map_err(|e| e.to_sql_error())?;
         let name = alias.unwrap_or_else(|| match expr {
             ast::Expr::Identifier(ident) => names::fold(ident),

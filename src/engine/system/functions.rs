@@ -5,9 +5,7 @@ use std::sync::Arc;
 use arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
 use datafusion::datasource::provider_as_source;
-use datafusion::logical_expr::{
-    ColumnarValue, Expr, ScalarUDF, TableSource, Volatility, create_udf,
-};
+use datafusion::logical_expr::{ColumnarValue, Expr, ScalarUDF, TableSource, Volatility, create_udf};
 
 use super::SessionEnvironment;
 use crate::parameters::SERVER_VERSION;

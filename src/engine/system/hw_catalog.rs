@@ -130,12 +130,7 @@ fn sources(shared: &Shared) -> Arc<dyn TableSource> {
 
 fn jobs(shared: &Shared) -> Arc<dyn TableSource> {
     let rows = shared.jobs.read().into_iter().map(|job| {
-        vec![
-            Cell::Int(job.id.into()),
-            job.description.into(),
-            Cell::Int(job.rows as i64),
-            Cell::Time(job.started_us),
-        ]
+        vec![Cell::Int(job.id.into()), job.description.into(), Cell::Int(job.rows as i64), Cell::Time(job.started_us)]
     });
     table(&[("id", Int8), ("description", Text), ("rows", Int8), ("started", Time)], rows.collect())
 }
@@ -306,9 +301,6 @@ fn sessions(shared: &Shared) -> Arc<dyn TableSource> {
 
 fn memory(shared: &Shared) -> Arc<dyn TableSource> {
     let (used, limit) = (shared.budget.used_bytes(), shared.budget.limit_bytes());
-    let rows = vec![
-        vec!["used".into(), Cell::Int(used as i64)],
-        vec!["limit".into(), Cell::Int(limit as i64)],
-    ];
+    let rows = vec![vec!["used".into(), Cell::Int(used as i64)], vec!["limit".into(), Cell::Int(limit as i64)]];
     table(&[("part", Text), ("bytes", Int8)], rows)
 }

@@ -6,17 +6,19 @@
 //! Per-epoch net deltas are kept from `retain_from` on, so that a reader below the frontier can undo them and a
 //! subscription can follow them.
 //!
-//! `shard` is the door. Inside: `rows` (the writer: pages, `index`, free slots), `page_table` → `page` → `column`
-//! (storage by cell width, see `layout`), `gather` (pages back to Arrow), `history` (net deltas), `snapshot` (readers),
-//! `cut` (checkpoints of keyed relations), `errors`,
-//! `net` (consolidation by hash).
+//! `shard` is the door. Inside: `rows` (the writer: pages, `index`, free slots; `keyed` and `bag` say what a change
+//! means), `page_table` → `page` → `column` (storage by cell width, see `layout`), `gather` (pages back to Arrow),
+//! `history` (net deltas), `snapshot` (readers), `cut` (checkpoints of keyed relations), `errors`, `net`
+//! (consolidation by hash).
 
+mod bag;
 mod column;
 mod cut;
 mod errors;
 mod gather;
 mod history;
 mod index;
+mod keyed;
 mod layout;
 mod net;
 mod page;

@@ -52,13 +52,9 @@ impl Page {
         }
     }
 
-    /// Gives the cells' memory back if no row is live. Slots stay valid to write.
-    pub fn release_if_empty(&mut self, layout: &Layout) -> bool {
-        let empty = self.live_count == 0;
-        if empty {
-            *self = Page::new(layout);
-        }
-        empty
+    /// Whether no row is live.
+    pub fn is_empty(&self) -> bool {
+        self.live_count == 0
     }
 
     /// Copies whole rows; liveness is set apart.

@@ -1,9 +1,6 @@
 //! The writer's half of a relation: pages, the index over them and the free slots.
 //!
-//! Keyed: at most one live row per key, found by the hash of the key; an update rewrites the row where it stands.
-//! Otherwise a bag: slots with weights, found by the hash of the whole row. Until something is retracted a bag has
-//! no index: equal rows may then stand in several slots, which means the same.
-//! Slots freed by an epoch are used again from the next one on.
+//! What a change means stands beside: `keyed` for relations with a key, `bag` for those without. Slots freed by an epoch are used again from the next one on.
 
 use std::cell::OnceCell;
 
@@ -19,25 +16,25 @@ use super::page_table::{PageTable, place};
 use crate::OperatorError;
 
 /// Rows hashed at a time when a table part grows.
-const REHASH_ROWS: usize = 8_192;
+pub(super) const REHASH_ROWS: usize = 8_192;
 
 #[derive(Debug)]
 pub(crate) struct Rows {
     pub pages: PageTable,
-    index: Option<RowIndex>,
-    free: Vec<u32>,
+    pub(super) index: Option<RowIndex>,
+    pub(super) free: Vec<u32>,
     /// Ids below this have been given out.
     end: u32,
-    row_count: usize,
+    pub(super) row_count: usize,
     page_bytes: usize,
     keyed: bool,
     /// Keyed: one bit per id written since the last cut.
-    changed: Vec<u64>,
+    pub(super) changed: Vec<u64>,
 }
 
 /// One batch with its cells by width and, once asked for, the hashes of its identity columns.
 pub(crate) struct Prepared<'a> {
-    delta: &'a DeltaBatch,
+    pub(super) delta: &'a DeltaBatch,
     cells: Vec<Incoming>,
     identity: Vec<usize>,
     hashes: OnceCell<Vec<u64>>,
@@ -53,7 +50,7 @@ impl<'a> Prepared<'a> {
         Ok(Prepared { delta, cells, identity: layout.identity(), hashes: OnceCell::new() })
     }
 
-    fn hash(&self, row: usize) -> u64 {
+    pub(super) fn hash(&self, row: usize) -> u64 {
         let compute = || {
             let identity: Vec<ArrayRef> = self.identity.iter().map(|c| self.delta.rows().column(*c).clone()).collect();
             hash_columns(&identity, self.delta.num_rows()).expect("a relation's columns have a row encoding")
@@ -61,15 +58,15 @@ impl<'a> Prepared<'a> {
         self.hashes.get_or_init(compute)[row]
     }
 
-    fn identity(&self) -> Vec<(usize, &Incoming)> {
+    pub(super) fn identity(&self) -> Vec<(usize, &Incoming)> {
         self.identity.iter().map(|c| (*c, &self.cells[*c])).collect()
     }
 
-    fn all(&self) -> Vec<(usize, &Incoming)> {
+    pub(super) fn all(&self) -> Vec<(usize, &Incoming)> {
         self.cells.iter().enumerate().collect()
     }
 
-    fn has_retractions(&self) -> bool {
+    pub(super) fn has_retractions(&self) -> bool {
         self.delta.diffs().is_some_and(|d| d.iter().any(|d| *d < 0))
     }
 }
@@ -98,221 +95,9 @@ impl Rows {
         self.page_bytes + index + self.free.capacity() * 4 + self.changed.capacity() * 8
     }
 
-    /// Applies one epoch's net change of a keyed relation. Rows that left without a successor of the same key are
-    /// handed to `left` as (batch, row).
-    pub fn apply_keyed(
-        &mut self,
-        layout: &Layout,
-        batches: &[Prepared<'_>],
-        mut left: impl FnMut(usize, u32),
-    ) -> Result<(), OperatorError> {
-        let retracted = self.retract_keyed(batches)?;
-        for batch in batches {
-            let mut rows: Vec<u32> = Vec::with_capacity(batch.delta.num_rows());
-            for row in 0..batch.delta.num_rows() {
-                match batch.delta.diff(row) {
-                    1 => rows.push(row as u32),
-                    d if d < 0 => {}
-                    _ => return Err(broken("a row with its key came more than once")),
-                }
-            }
-            self.put(layout, batch, &rows, false)?;
-        }
-        let index = self.index.as_mut().expect("keyed relations have an index");
-        for (id, hash, batch, row) in retracted {
-            let (page, slot) = place(id);
-            if !self.pages.page(page).is_live(slot) {
-                index.remove(hash, id);
-                self.free.push(id);
-                left(batch, row);
-                self.page_bytes -= released(&mut self.pages, layout, page);
-            }
-        }
-        Ok(())
-    }
-
-    /// Marks retracted rows dead, keeping cells and index entries: a successor takes the same place.
-    fn retract_keyed(&mut self, batches: &[Prepared<'_>]) -> Result<Vec<(u32, u64, usize, u32)>, OperatorError> {
-        let mut retracted = vec![];
-        for (number, batch) in batches.iter().enumerate().filter(|(_, b)| b.has_retractions()) {
-            let (key, all) = (batch.identity(), batch.all());
-            for row in (0..batch.delta.num_rows()).filter(|row| batch.delta.diff(*row) < 0) {
-                let hash = batch.hash(row);
-                let id = self.find_live(hash, &key, row).ok_or_else(|| broken("a retracted row is not there"))?;
-                let (page, slot) = place(id);
-                if batch.delta.diff(row) != -1 || !self.pages.page(page).equals(slot, &all, row) {
-                    return Err(broken("a retraction does not match the row with its key"));
-                }
-                self.pages.page_mut(page).set_weight(slot, 0);
-                self.row_count -= 1;
-                retracted.push((id, hash, number, row as u32));
-            }
-        }
-        Ok(retracted)
-    }
-
-    /// Puts rows by key, each at the place of the (dead) row with its key or at a new one. `replace`: live rows may be
-    /// overwritten, and the last of equal keys wins; else both are broken invariants.
-    fn put(&mut self, layout: &Layout, batch: &Prepared<'_>, rows: &[u32], replace: bool) -> Result<(), OperatorError> {
-        let key = batch.identity();
-        let mut ids: Vec<u32> = Vec::with_capacity(rows.len());
-        let mut fresh: Vec<(u32, u32)> = vec![];
-        for row in rows {
-            let found = self.find(batch.hash(*row as usize), &key, *row as usize);
-            let id = match found {
-                Some(id) if !replace && self.is_live(id) => return Err(broken("a second row with the same key")),
-                Some(id) => id,
-                None => {
-                    let id = self.allocate(layout);
-                    fresh.push((*row, id));
-                    id
-                }
-            };
-            ids.push(id);
-        }
-        self.write(batch, rows, &ids, |_| 1);
-        for (row, id) in fresh {
-            match self.find(batch.hash(row as usize), &key, row as usize) {
-                None => self.index_row(layout, batch.hash(row as usize), id),
-                Some(_) if !replace => return Err(broken("two rows with the same key")),
-                Some(first) => {
-                    self.write(batch, &[row], &[first], |_| 1);
-                    self.kill(layout, id);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Puts or deletes rows by key, in order; whatever was there before (restore).
-    pub fn upsert(&mut self, layout: &Layout, batch: &Prepared<'_>) -> Result<(), OperatorError> {
-        let order: Vec<u32> = (0..batch.delta.num_rows() as u32).collect();
-        for run in
-            order.chunk_by(|a, b| batch.delta.diff(*a as usize).signum() == batch.delta.diff(*b as usize).signum())
-        {
-            if batch.delta.diff(run[0] as usize) > 0 {
-                self.put(layout, batch, run, true)?;
-                continue;
-            }
-            let key = batch.identity();
-            for row in run {
-                let hash = batch.hash(*row as usize);
-                if let Some(id) = self.find_live(hash, &key, *row as usize) {
-                    self.index.as_mut().expect("keyed relations have an index").remove(hash, id);
-                    self.kill(layout, id);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Applies one epoch's change of a bag. Rows whose weight would fall below zero go to `short` as
-    /// (batch, row, missing).
-    pub fn apply_bag(&mut self, layout: &Layout, batches: &[Prepared<'_>], mut short: impl FnMut(usize, usize, i64)) {
-        if batches.iter().any(Prepared::has_retractions) {
-            self.index_all(layout);
-        }
-        for batch in batches {
-            self.add_to_bag(layout, batch);
-        }
-        for (number, batch) in batches.iter().enumerate().filter(|(_, b)| b.has_retractions()) {
-            self.take_from_bag(layout, batch, |_, _| {}, |row, missing| short(number, row, missing));
-        }
-    }
-
-    /// Adds the rows with positive diffs to a bag; returns those that stand at a new id, and the ids.
-    pub fn add_to_bag(&mut self, layout: &Layout, batch: &Prepared<'_>) -> (Vec<u32>, Vec<u32>) {
-        let all = batch.all();
-        let (mut rows, mut ids) = (vec![], vec![]);
-        for row in (0..batch.delta.num_rows()).filter(|row| batch.delta.diff(*row) > 0) {
-            let weight = batch.delta.diff(row);
-            if let Some(id) = self.index.is_some().then(|| self.find_live(batch.hash(row), &all, row)).flatten() {
-                self.add_weight(id, weight);
-                continue;
-            }
-            rows.push(row as u32);
-            ids.push(self.allocate(layout));
-        }
-        self.write(batch, &rows, &ids, |row| batch.delta.diff(row as usize));
-        if self.index.is_some() {
-            for (row, id) in rows.iter().zip(&ids) {
-                self.index_row(layout, batch.hash(*row as usize), *id);
-            }
-        }
-        (rows, ids)
-    }
-
-    /// Takes the rows with negative diffs off a bag. `gone` is told (row, id) of each id that goes, `short` (row,
-    /// missing weight).
-    pub fn take_from_bag(
-        &mut self,
-        layout: &Layout,
-        batch: &Prepared<'_>,
-        mut gone: impl FnMut(usize, u32),
-        mut short: impl FnMut(usize, i64),
-    ) {
-        self.index_all(layout);
-        let all = batch.all();
-        for row in (0..batch.delta.num_rows()).filter(|row| batch.delta.diff(*row) < 0) {
-            let hash = batch.hash(row);
-            let missing = self.take(layout, hash, &all, row, -batch.delta.diff(row), |id| gone(row, id));
-            if missing > 0 {
-                short(row, missing);
-            }
-        }
-    }
-
-    /// Drops live rows of a bag, whatever their weights.
-    pub fn drop_ids(&mut self, layout: &Layout, ids: &[u32]) {
-        if self.index.is_some() {
-            let hashes = hashes_of(layout, &self.pages, &layout.identity(), ids);
-            let index = self.index.as_mut().expect("checked");
-            ids.iter().zip(hashes).for_each(|(id, hash)| {
-                index.remove(hash, *id);
-            });
-        }
-        for id in ids {
-            self.row_count -= self.weight(*id) as usize - 1;
-            self.kill(layout, *id);
-        }
-    }
-
     pub fn weight(&self, id: u32) -> i64 {
         let (page, slot) = place(id);
         self.pages.page(page).weight(slot)
-    }
-
-    /// Takes up to `weight` off equal rows; returns what was missing.
-    fn take(
-        &mut self,
-        layout: &Layout,
-        hash: u64,
-        all: &[(usize, &Incoming)],
-        row: usize,
-        mut weight: i64,
-        mut gone: impl FnMut(u32),
-    ) -> i64 {
-        while weight > 0 {
-            let Some(id) = self.find_live(hash, all, row) else { return weight };
-            let (page, slot) = place(id);
-            let taken = weight.min(self.pages.page(page).weight(slot));
-            weight -= taken;
-            if taken < self.pages.page(page).weight(slot) {
-                self.add_weight(id, -taken);
-                continue;
-            }
-            self.row_count -= taken as usize - 1;
-            self.index.as_mut().expect("built before the first retraction").remove(hash, id);
-            gone(id);
-            self.kill(layout, id);
-        }
-        0
-    }
-
-    /// Id of a live row equal to row `row` of the batch. Bags only; `None` also while there is no index.
-    pub fn find_in_bag(&self, batch: &Prepared<'_>, row: usize) -> Option<u32> {
-        self.index.as_ref()?;
-        self.find_live(batch.hash(row), &batch.all(), row)
     }
 
     /// Ids of live rows equal to `key[row]`.
@@ -321,7 +106,7 @@ impl Rows {
     }
 
     /// Like `find_live`, also rows retracted in this epoch.
-    fn find(&self, hash: u64, key: &[(usize, &Incoming)], row: usize) -> Option<u32> {
+    pub(super) fn find(&self, hash: u64, key: &[(usize, &Incoming)], row: usize) -> Option<u32> {
         self.find_where(hash, |page, slot| page.equals(slot, key, row))
     }
 
@@ -338,7 +123,7 @@ impl Rows {
         self.pages.page(page).is_live(slot)
     }
 
-    fn allocate(&mut self, layout: &Layout) -> u32 {
+    pub(super) fn allocate(&mut self, layout: &Layout) -> u32 {
         if let Some(id) = self.free.pop() {
             return id;
         }
@@ -352,7 +137,7 @@ impl Rows {
     }
 
     /// Copies cells to their places and makes the rows live with `weight(row)`.
-    fn write(&mut self, batch: &Prepared<'_>, rows: &[u32], ids: &[u32], weight: impl Fn(u32) -> i64) {
+    pub(super) fn write(&mut self, batch: &Prepared<'_>, rows: &[u32], ids: &[u32], weight: impl Fn(u32) -> i64) {
         let mut start = 0;
         let mut slots: Vec<u16> = Vec::with_capacity(PAGE_ROWS);
         for run in ids.chunk_by(|a, b| place(*a).0 == place(*b).0) {
@@ -360,100 +145,75 @@ impl Rows {
             start += run.len();
             slots.clear();
             slots.extend(run.iter().map(|id| place(*id).1 as u16));
-            let page = self.pages.page_mut(place(run[0]).0);
-            let before = page.memory_bytes();
-            page.write(&batch.cells, rows, &slots);
-            for (row, slot) in rows.iter().zip(&slots) {
-                let weight = weight(*row);
-                self.row_count = self.row_count + weight as usize - page.weight(*slot as usize) as usize;
-                page.set_weight(*slot as usize, weight);
-            }
-            self.page_bytes = self.page_bytes + page.memory_bytes() - before;
+            let added: i64 = self.change_page(place(run[0]).0, |page| {
+                page.write(&batch.cells, rows, &slots);
+                let replace = |(row, slot): (&u32, &u16)| {
+                    let (weight, before) = (weight(*row), page.weight(*slot as usize));
+                    page.set_weight(*slot as usize, weight);
+                    weight - before
+                };
+                rows.iter().zip(&slots).map(replace).sum()
+            });
+            self.row_count = (self.row_count as i64 + added) as usize;
         }
         if self.keyed {
             ids.iter().for_each(|id| self.mark_changed(*id));
         }
     }
 
-    fn add_weight(&mut self, id: u32, weight: i64) {
-        let (number, slot) = place(id);
+    /// Changes a page and keeps the books. The copy of a page that a reader holds may be smaller or larger than the
+    /// page, so its size before is taken before it is copied.
+    fn change_page<T>(&mut self, number: usize, change: impl FnOnce(&mut Page) -> T) -> T {
+        let before = self.pages.page(number).memory_bytes();
         let page = self.pages.page_mut(number);
-        let before = page.memory_bytes();
-        page.set_weight(slot, page.weight(slot) + weight);
+        let answer = change(page);
         self.page_bytes = self.page_bytes + page.memory_bytes() - before;
+        answer
+    }
+
+    pub(super) fn add_weight(&mut self, id: u32, weight: i64) {
+        let (number, slot) = place(id);
+        self.change_page(number, |page| page.set_weight(slot, page.weight(slot) + weight));
         self.row_count = (self.row_count as i64 + weight) as usize;
     }
 
-    /// Frees a row that is no longer in the index and counts once in `row_count`.
-    fn kill(&mut self, layout: &Layout, id: u32) {
-        let (page, slot) = place(id);
-        self.pages.page_mut(page).set_weight(slot, 0);
+    /// Marks a row that counts once in `row_count` dead; its cells and its index entry stay.
+    pub(super) fn mark_dead(&mut self, id: u32) {
+        let (number, slot) = place(id);
+        self.change_page(number, |page| page.set_weight(slot, 0));
         self.row_count -= 1;
-        self.free.push(id);
-        self.page_bytes -= released(&mut self.pages, layout, page);
     }
 
-    fn index_row(&mut self, layout: &Layout, hash: u64, id: u32) {
+    /// Gives the slot of a dead row that is no longer in the index back, and its page's memory if it was the last.
+    pub(super) fn free_slot(&mut self, layout: &Layout, id: u32) {
+        self.free.push(id);
+        let (number, _) = place(id);
+        if self.pages.page(number).is_empty() {
+            self.change_page(number, |page| *page = Page::new(layout));
+        }
+    }
+
+    /// Frees a row that is no longer in the index and counts once in `row_count`.
+    pub(super) fn kill(&mut self, layout: &Layout, id: u32) {
+        self.mark_dead(id);
+        self.free_slot(layout, id);
+    }
+
+    pub(super) fn index_row(&mut self, layout: &Layout, hash: u64, id: u32) {
         let Rows { pages, index, .. } = self;
         let index = index.as_mut().expect("called only where there is an index");
         index.insert(hash, id, |ids| hashes_of(layout, pages, &layout.identity(), ids));
-    }
-
-    /// From now on equal rows are found and merged.
-    pub fn index_all(&mut self, layout: &Layout) {
-        if self.index.is_some() {
-            return;
-        }
-        self.index = Some(RowIndex::new());
-        for ids in self.live_ids().chunks(REHASH_ROWS) {
-            let hashes = hashes_of(layout, &self.pages, &layout.identity(), ids);
-            ids.iter().zip(hashes).for_each(|(id, hash)| self.index_row(layout, hash, *id));
-        }
     }
 
     pub fn live_ids(&self) -> Vec<u32> {
         (0..self.end).filter(|id| self.is_live(*id)).collect()
     }
 
-    fn mark_changed(&mut self, id: u32) {
-        let word = id as usize / 64;
-        if word >= self.changed.len() {
-            self.changed.resize(word + 1, 0);
-        }
-        self.changed[word] |= 1 << (id % 64);
+    /// What `memory_bytes` says of the pages, counted afresh.
+    #[cfg(test)]
+    pub fn count_page_bytes(&self) -> (usize, usize) {
+        (self.page_bytes, (0..self.pages.len()).map(|n| self.pages.page(n).memory_bytes()).sum())
     }
-
-    /// Live rows written since the last call.
-    pub fn take_changed(&mut self) -> Vec<u32> {
-        let mut ids = vec![];
-        for (word, bits) in std::mem::take(&mut self.changed).into_iter().enumerate() {
-            let mut rest = bits;
-            while rest != 0 {
-                let id = word as u32 * 64 + rest.trailing_zeros();
-                rest &= rest - 1;
-                if self.is_live(id) {
-                    ids.push(id);
-                }
-            }
-        }
-        ids
-    }
-}
-
-/// Broken invariants of the relation; the shard names it.
-fn broken(what: &str) -> OperatorError {
-    OperatorError::internal(what)
-}
-
-/// Bytes a page gave back because its last row went.
-fn released(pages: &mut PageTable, layout: &Layout, number: usize) -> usize {
-    if pages.page(number).live_bits().iter().any(|word| *word != 0) {
-        return 0;
-    }
-    let page = pages.page_mut(number);
-    let before = page.memory_bytes();
-    page.release_if_empty(layout);
-    before - page.memory_bytes()
 }
 
 /// Hashes over `columns` of rows in pages, as incoming rows have them.

@@ -97,6 +97,8 @@ fn keyed_case(seed: u64, keys: i64, epochs: u64, rows_per_epoch: usize) {
         if rng.random_bool(0.2) {
             held.push((epoch, shard.snapshot(epoch)));
         }
+        let (tracked, counted) = shard.lock().rows.count_page_bytes();
+        assert_eq!(tracked, counted, "page bytes at epoch {epoch}, seed {seed}");
         if rng.random_bool(0.1) {
             shard.set_retain_from(epoch.saturating_sub(5));
             kept = kept.split_off(&epoch.saturating_sub(5));
@@ -165,7 +167,10 @@ fn a_bag_equals_a_multiset_at_every_kept_epoch() {
             }
             changes.shuffle(&mut rng);
             let parts: Vec<DeltaBatch> = changes.chunks(7).map(batch).collect();
+            let _reader = shard.snapshot(epoch - 1);
             shard.apply(epoch, &parts, &[]).unwrap();
+            let (tracked, counted) = shard.lock().rows.count_page_bytes();
+            assert_eq!(tracked, counted, "page bytes at epoch {epoch}, seed {seed}");
             kept.insert(epoch, expected(&live.iter().map(|(k, (_, n))| (k.clone(), *n)).collect()));
         }
         for (epoch, rows) in kept {

@@ -37,6 +37,8 @@ pub struct SessionOperator {
     touched: Vec<(u32, i64)>,
     closing: EndIndex,
     expiring: EndIndex,
+    /// The retention bound as of the last seal.
+    retained_us: i64,
     /// Rows of the seal in progress, last first.
     leaving: Vec<DeltaBatch>,
     sealing: bool,
@@ -101,6 +103,7 @@ impl SessionOperator {
             touched: vec![],
             closing: EndIndex::default(),
             expiring: EndIndex::default(),
+            retained_us: WATERMARK_NONE,
             leaving: vec![],
             sealing: false,
             restoring: false,
@@ -159,6 +162,7 @@ impl SessionOperator {
     fn expire(&mut self, record: &EpochRecord) {
         let (Some(close), Some(tables)) = (&self.close, &mut self.tables) else { return };
         let retain = close.retain.at(&record.watermarks);
+        self.retained_us = retain;
         let passed = self.expiring.passed(retain);
         for (end, key) in &passed {
             let Some(timeline) = tables.timelines.get_mut(*key as usize) else { continue };
@@ -346,7 +350,7 @@ impl Operator for SessionOperator {
         let partition_by = self.partition_by.clone();
         self.tables(&batch.schema())?;
         self.finish_restore();
-        let (batch, times) = timed(batch, self.time_column, out);
+        let (batch, times) = timed(batch, self.time_column, (self.gap_us, self.retained_us), out);
         if batch.is_empty() {
             return Ok(());
         }

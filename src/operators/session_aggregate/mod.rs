@@ -5,14 +5,14 @@
 //! retractions entries are single times and sessions are read as runs of them. Before a session changes for the first
 //! time in an epoch its output is remembered; at the seal −old and +new leave, consolidated.
 //!
-//! `outputs` makes rows of sessions, `checkpoint` cuts and restores.
+//! `place` finds each row's entry, `outputs` makes rows of sessions, `checkpoint` cuts and restores.
 
 mod checkpoint;
 mod outputs;
+mod place;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, UInt32Array};
@@ -23,7 +23,7 @@ use types::{DeltaBatch, EpochRecord, WATERMARK_NONE};
 use crate::aggregate::{KeyTable, Layout, Outputs, Scope, Slots};
 use crate::emit_on_close::slice;
 use crate::spec::{GroupColumn, SessionAggregateSpec, SessionClose};
-use crate::timeline::{EndIndex, Entry, Timeline, has_passed, within};
+use crate::timeline::{EndIndex, Entry, Timeline, has_passed};
 use crate::window::{check_time_column, time_out_of_range};
 use crate::{Cut, Operator, OperatorError, Output, Progress, RestoredTable};
 use outputs::Session;
@@ -52,20 +52,13 @@ pub struct SessionAggregateOperator {
     /// Ends of sessions that have yet to leave (emit on close), and whose state has yet to go.
     closing: EndIndex,
     expiring: EndIndex,
+    /// The retention bound as of the last seal.
+    retained_us: i64,
     /// Rows of the seal in progress, last first.
     leaving: Vec<DeltaBatch>,
     sealing: bool,
     unsaved: checkpoint::Unsaved,
     restoring: bool,
-}
-
-/// Rows of one key that surely share a session, by their place in the sorted batch.
-struct Run {
-    key: u32,
-    first: i64,
-    last: i64,
-    rows: std::ops::Range<usize>,
-    slot: u32,
 }
 
 impl SessionAggregateOperator {
@@ -107,6 +100,7 @@ impl SessionAggregateOperator {
             touched: vec![],
             closing: EndIndex::default(),
             expiring: EndIndex::default(),
+            retained_us: WATERMARK_NONE,
             leaving: vec![],
             sealing: false,
             restoring: false,
@@ -115,188 +109,6 @@ impl SessionAggregateOperator {
 
     fn holds_back(&self) -> bool {
         self.close.as_ref().is_some_and(|c| c.emit_on_close)
-    }
-
-    /// Rows sorted by (key, time) and cut where a session or, with retractions, a time ends.
-    fn runs(&self, keys: &[u32], times: &[i64]) -> (Vec<u32>, Vec<Run>) {
-        let mut order: Vec<u32> = (0..keys.len() as u32).collect();
-        order.sort_unstable_by_key(|row| (keys[*row as usize], times[*row as usize], *row));
-        let gap_us = if self.append_only { self.gap_us } else { 0 };
-        let mut runs: Vec<Run> = vec![];
-        for (place, row) in order.iter().enumerate() {
-            let (key, time) = (keys[*row as usize], times[*row as usize]);
-            match runs.last_mut() {
-                Some(run) if run.key == key && within(run.last, time, gap_us) => {
-                    run.last = time;
-                    run.rows.end = place + 1;
-                }
-                _ => runs.push(Run { key, first: time, last: time, rows: place..place + 1, slot: 0 }),
-            }
-        }
-        (order, runs)
-    }
-
-    /// Remembers the outputs of all sessions that the runs touch, before anything changes.
-    fn remember(&mut self, runs: &[Run]) -> Result<(), OperatorError> {
-        let mut sessions = vec![];
-        for run in runs {
-            let timeline = &mut self.timelines[run.key as usize];
-            let touching = timeline.touching(run.first, run.last, self.gap_us);
-            let mut entries = timeline.entries[touching].iter_mut().filter(|e| e.emitted).peekable();
-            // Entries with an output that lie within the gap of each other were one session at the last seal.
-            while let Some(entry) = entries.next() {
-                let mut session =
-                    Session { key: run.key, first: entry.first, last: entry.last, slots: vec![entry.slot] };
-                (entry.emitted, entry.dirty) = (false, true);
-                while let Some(next) = entries.next_if(|e| within(session.last, e.first, self.gap_us)) {
-                    session.last = next.last;
-                    session.slots.push(next.slot);
-                    (next.emitted, next.dirty) = (false, true);
-                }
-                sessions.push(session);
-            }
-        }
-        let (ids, scratch) = self.slots_of(&sessions)?;
-        self.old.gather(&self.slots, &ids)?;
-        self.free(&scratch)?;
-        self.old_sessions.extend(sessions);
-        Ok(())
-    }
-
-    /// One slot per session: its own if it has one entry, else a scratch slot with all of them folded; those come
-    /// back second, to be freed.
-    fn slots_of(&mut self, sessions: &[Session]) -> Result<(Vec<u32>, Vec<u32>), OperatorError> {
-        let (mut ids, mut scratch, mut into, mut from) = (vec![], vec![], vec![], vec![]);
-        for session in sessions {
-            if let [slot] = session.slots[..] {
-                ids.push(slot);
-                continue;
-            }
-            let slot = self.new_slot();
-            scratch.push(slot);
-            ids.push(slot);
-            into.extend(session.slots.iter().map(|_| slot));
-            from.extend_from_slice(&session.slots);
-        }
-        self.grow_slots();
-        if !from.is_empty() {
-            self.slots.fold(&into, &from)?;
-        }
-        Ok((ids, scratch))
-    }
-
-    fn new_slot(&mut self) -> u32 {
-        self.entries += 1;
-        self.free_slots.pop().unwrap_or_else(|| (self.entries - 1) as u32)
-    }
-
-    fn grow_slots(&mut self) {
-        let len = self.entries + self.free_slots.len();
-        if len > self.slots.rows.len() {
-            self.slots.resize(len);
-        }
-    }
-
-    fn free(&mut self, slots: &[u32]) -> Result<(), OperatorError> {
-        self.slots.clear(slots)?;
-        self.free_slots.extend_from_slice(slots);
-        self.entries -= slots.len();
-        if self.entries == 0 {
-            self.free_slots = vec![];
-            self.slots.resize(0);
-        }
-        Ok(())
-    }
-
-    /// Gives every run its entry; answers slots to fold away: (into, from).
-    fn place(&mut self, runs: &mut [Run]) -> (Vec<u32>, Vec<u32>) {
-        let mut moved: HashMap<u32, u32> = HashMap::new();
-        for run in runs.iter_mut() {
-            run.slot = if self.append_only { self.place_interval(run, &mut moved) } else { self.place_time(run) };
-        }
-        let resolve = |mut slot: u32| {
-            while let Some(next) = moved.get(&slot) {
-                slot = *next;
-            }
-            slot
-        };
-        runs.iter_mut().for_each(|run| run.slot = resolve(run.slot));
-        let mut from: Vec<u32> = moved.keys().copied().collect();
-        from.sort_unstable();
-        (from.iter().map(|slot| resolve(*slot)).collect(), from)
-    }
-
-    /// The session of an append-only run: all that lie within the gap become one, in the slot with most rows.
-    fn place_interval(&mut self, run: &Run, moved: &mut HashMap<u32, u32>) -> u32 {
-        let timeline = &self.timelines[run.key as usize];
-        let touching = timeline.touching(run.first, run.last, self.gap_us);
-        let Some(most) = timeline.entries[touching.clone()].iter().max_by_key(|e| self.slots_rows(e.slot)).copied()
-        else {
-            return self.insert(run.key, touching.start, run.first, run.last);
-        };
-        let entries = &timeline.entries[touching.clone()];
-        let first = run.first.min(entries[0].first);
-        let last = run.last.max(entries[entries.len() - 1].last);
-        let mut saved = false;
-        for entry in entries {
-            if entry.slot != most.slot {
-                moved.insert(entry.slot, most.slot);
-            }
-            if entry.saved && entry.first == first {
-                saved = true;
-            } else if entry.saved {
-                self.unsaved.delete(run.key, entry.first);
-            }
-        }
-        let merged = Entry { first, last, slot: most.slot, emitted: false, saved, dirty: true };
-        let timeline = &mut self.timelines[run.key as usize];
-        timeline.entries.splice(touching, [merged]);
-        most.slot
-    }
-
-    /// Rows of a slot; slots made in this batch have none yet.
-    fn slots_rows(&self, slot: u32) -> i64 {
-        self.slots.rows.get(slot as usize).copied().unwrap_or(0)
-    }
-
-    fn place_time(&mut self, run: &Run) -> u32 {
-        match self.timelines[run.key as usize].find(run.first) {
-            Ok(place) => {
-                let entry = &mut self.timelines[run.key as usize].entries[place];
-                entry.dirty = true;
-                entry.slot
-            }
-            Err(place) => self.insert(run.key, place, run.first, run.last),
-        }
-    }
-
-    fn insert(&mut self, key: u32, place: usize, first: i64, last: i64) -> u32 {
-        let slot = self.new_slot();
-        let entries = &mut self.timelines[key as usize].entries;
-        if entries.is_empty() {
-            // Most keys have one session.
-            entries.reserve_exact(1);
-        }
-        entries.insert(place, Entry { first, last, slot, emitted: false, saved: false, dirty: true });
-        slot
-    }
-
-    /// Removes times whose rows have all been retracted.
-    fn remove_empty(&mut self) -> Result<(), OperatorError> {
-        let mut gone = vec![];
-        for (key, first, _) in &self.touched {
-            let timeline = &mut self.timelines[*key as usize];
-            if let Ok(place) = timeline.find(*first)
-                && self.slots.rows[timeline.entries[place].slot as usize] == 0
-            {
-                let entry = timeline.entries.remove(place);
-                gone.push(entry.slot);
-                if entry.saved {
-                    self.unsaved.delete(*key, entry.first);
-                }
-            }
-        }
-        self.free(&gone)
     }
 
     /// Computes what leaves with this epoch.
@@ -352,6 +164,7 @@ impl SessionAggregateOperator {
     fn expire(&mut self, record: &EpochRecord) -> Result<(), OperatorError> {
         let Some(close) = &self.close else { return Ok(()) };
         let retain = close.retain.at(&record.watermarks);
+        self.retained_us = retain;
         let passed = self.expiring.passed(retain);
         let mut gone = vec![];
         for (end, key) in &passed {
@@ -418,13 +231,23 @@ impl SessionAggregateOperator {
     }
 }
 
-/// Rows with a time, and the times; rows out of range become errors.
-pub(crate) fn timed(batch: DeltaBatch, time_column: usize, out: &mut Output) -> (DeltaBatch, Vec<i64>) {
+/// Rows with a time, and the times; rows out of range become errors. Rows whose session would be past `retained_us`
+/// less the gap are refused at admission; should one come nevertheless, it is dropped: its session is gone.
+pub(crate) fn timed(
+    batch: DeltaBatch,
+    time_column: usize,
+    (gap_us, retained_us): (i64, i64),
+    out: &mut Output,
+) -> (DeltaBatch, Vec<i64>) {
     let times = batch.rows().column(time_column).as_primitive::<TimestampMicrosecondType>().clone();
     let limit = i64::MAX / 2;
     let mut kept: Vec<u32> = Vec::with_capacity(times.len());
     for row in 0..times.len() {
         if times.is_null(row) {
+            continue;
+        }
+        if has_passed(times.value(row).saturating_add(gap_us), retained_us) {
+            debug_assert!(false, "a row came for a session whose state has gone");
             continue;
         }
         if times.value(row) > -limit && times.value(row) < limit {
@@ -441,7 +264,7 @@ pub(crate) fn timed(batch: DeltaBatch, time_column: usize, out: &mut Output) -> 
 impl Operator for SessionAggregateOperator {
     fn on_batch(&mut self, _port: usize, batch: DeltaBatch, out: &mut Output) -> Result<(), OperatorError> {
         self.finish_restore()?;
-        let (batch, times) = timed(batch, self.time_column, out);
+        let (batch, times) = timed(batch, self.time_column, (self.gap_us, self.retained_us), out);
         if batch.is_empty() {
             return Ok(());
         }

@@ -5,27 +5,27 @@
 //! end of the window. Append-only input keeps offset + limit rows per partition and turns others away unseen.
 //! State table 0: the kept rows with weights (under EMIT ON WINDOW CLOSE with a column saying whether they were shown).
 
+mod checkpoint;
+mod encoding;
 mod partition;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch};
-use arrow::compute::SortOptions;
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimestampMicrosecondType};
-use arrow::row::{RowConverter, SortField};
+use arrow::array::{Array, AsArray, Int64Array, RecordBatch};
+use arrow::datatypes::TimestampMicrosecondType;
 use hashbrown::HashMap;
 use types::limits::BATCH_ROWS_MAX;
 use types::{DeltaBatch, EpochRecord, SqlState};
 
+use self::checkpoint::state_schema;
+use self::encoding::{Encoding, pick};
 use self::partition::{Ordered, Partition, Window, entry_bytes, trim};
 use crate::dirt::{Dirt, slices};
 use crate::spec::{CloseSpec, TopNSpec};
 use crate::{Cut, Operator, OperatorError, Output, Progress, RestoredTable, TableCut, TableKind};
 
 const ROWS_TABLE: u16 = 0;
-/// State column: whether the row's partition has left already.
-const SHOWN: &str = "__shown";
 
 pub struct TopNOperator {
     spec: TopNSpec,
@@ -58,17 +58,6 @@ struct Pending {
     end: Option<i64>,
 }
 
-/// Rows as bytes and back.
-struct Encoding {
-    /// `None`: one partition.
-    partition: Option<RowConverter>,
-    /// Order columns with their options, then all columns.
-    row: RowConverter,
-    partition_columns: Vec<usize>,
-    row_columns: Vec<usize>,
-    order_columns: usize,
-}
-
 /// Output rows as they are found, decoded together.
 #[derive(Default)]
 struct Found {
@@ -83,42 +72,6 @@ impl Found {
         self.positions.push(position);
         self.diffs.push(diff);
     }
-}
-
-impl Encoding {
-    fn new(spec: &TopNSpec) -> Result<Self, OperatorError> {
-        let field = |column: usize| SortField::new(spec.input.field(column).data_type().clone());
-        let partition = match spec.partition_by.is_empty() {
-            true => None,
-            false => Some(RowConverter::new(spec.partition_by.iter().map(|c| field(*c)).collect())?),
-        };
-        let ordered = spec.order_by.iter().map(|o| {
-            let options = SortOptions { descending: o.descending, nulls_first: o.nulls_first };
-            SortField::new_with_options(spec.input.field(o.column).data_type().clone(), options)
-        });
-        let all = 0..spec.input.fields().len();
-        Ok(Encoding {
-            partition,
-            row: RowConverter::new(ordered.chain(all.clone().map(field)).collect())?,
-            partition_columns: spec.partition_by.clone(),
-            row_columns: spec.order_by.iter().map(|o| o.column).chain(all).collect(),
-            order_columns: spec.order_by.len(),
-        })
-    }
-
-    fn decode<'a>(
-        &self,
-        schema: &SchemaRef,
-        rows: impl Iterator<Item = &'a [u8]>,
-    ) -> Result<RecordBatch, OperatorError> {
-        let parser = self.row.parser();
-        let columns = self.row.convert_rows(rows.map(|bytes| parser.parse(bytes)))?.split_off(self.order_columns);
-        Ok(RecordBatch::try_new(schema.clone(), columns)?)
-    }
-}
-
-fn pick(batch: &RecordBatch, columns: &[usize]) -> Vec<ArrayRef> {
-    columns.iter().map(|c| batch.column(*c).clone()).collect()
 }
 
 impl TopNOperator {
@@ -317,24 +270,6 @@ impl TopNOperator {
         self.note(&dropped)
     }
 
-    /// Notes changed state rows for the next checkpoint; positions say whether they count as shown.
-    fn note(&mut self, changed: &Found) -> Result<(), OperatorError> {
-        if changed.rows.is_empty() {
-            return Ok(());
-        }
-        let rows = self.encoding.decode(&self.spec.input, changed.rows.iter().map(|r| &**r))?;
-        let rows = match self.holds_back() {
-            false => rows,
-            true => {
-                let shown: ArrayRef =
-                    Arc::new(BooleanArray::from_iter(changed.positions.iter().map(|p| Some(*p == 1))));
-                let columns = rows.columns().iter().cloned().chain([shown]).collect();
-                RecordBatch::try_new(state_schema(&self.spec.input, true), columns)?
-            }
-        };
-        self.dirt.add(&[DeltaBatch::new(rows, changed.diffs.clone())], self.row_count as usize)
-    }
-
     fn output(&self, found: Found) -> Result<VecDeque<DeltaBatch>, OperatorError> {
         if found.rows.is_empty() {
             return Ok(VecDeque::new());
@@ -349,76 +284,10 @@ impl TopNOperator {
         let delta = if plain { DeltaBatch::inserts(rows) } else { DeltaBatch::new(rows, found.diffs) };
         Ok(slices(&delta).collect())
     }
-
-    /// Adds the weights of one checkpointed batch; they may be negative until the last batch is in.
-    fn restore_rows(&mut self, batch: &RecordBatch) -> Result<(), OperatorError> {
-        let delta = DeltaBatch::from_record_batch(batch)?;
-        let width = self.spec.input.fields().len();
-        if delta.rows().num_columns() != width + usize::from(self.holds_back()) {
-            return Err(OperatorError::internal("a checkpointed top-n has another number of columns"));
-        }
-        let shown = self.holds_back().then(|| delta.rows().column(width).as_boolean().clone());
-        let rows = self.encoding.row.convert_columns(&pick(delta.rows(), &self.encoding.row_columns))?;
-        let keys = self
-            .encoding
-            .partition
-            .as_ref()
-            .map(|c| c.convert_columns(&pick(delta.rows(), &self.encoding.partition_columns)));
-        let keys = keys.transpose()?;
-        let ends = self.close.as_ref().map(|c| delta.rows().column(c.column).clone());
-        let ends = ends.as_ref().map(|e| e.as_primitive::<TimestampMicrosecondType>());
-        for row in 0..delta.num_rows() {
-            let key = keys.as_ref().map_or(&[][..], |k| k.row(row).data());
-            if !self.partitions.contains_key(key) {
-                self.partitions.insert(key.into(), Partition::default());
-            }
-            let partition = self.partitions.get_mut(key).expect("inserted just now");
-            partition.end = ends.filter(|e| e.is_valid(row)).map(|e| e.value(row));
-            // Rows are rewritten as shown when their window closes and never turn back.
-            partition.shown |= shown.as_ref().is_none_or(|s| s.value(row));
-            *partition.rows.entry(rows.row(row).data().into()).or_insert(0) += delta.diff(row);
-        }
-        self.restored = true;
-        Ok(())
-    }
-
-    fn finish_restore(&mut self) -> Result<(), OperatorError> {
-        for partition in self.partitions.values_mut() {
-            partition.rows.retain(|_, weight| *weight != 0);
-            if partition.rows.values().any(|weight| *weight < 0) {
-                return Err(OperatorError::internal("a restored top-n has rows with a negative weight"));
-            }
-            partition.total = partition.rows.values().sum();
-            partition.noted = partition.shown;
-        }
-        self.partitions.retain(|_, partition| !partition.rows.is_empty());
-        let held_back = self.holds_back();
-        for (key, partition) in &self.partitions {
-            self.memory += partition_bytes(key) + partition.rows.keys().map(|r| entry_bytes(r)).sum::<usize>();
-            self.row_count += partition.total;
-            if let Some(end) = partition.end {
-                self.ends.entry(end).or_default().push(key.clone());
-                if held_back && !partition.shown {
-                    self.unshown.entry(end).or_default().push(key.clone());
-                }
-            }
-        }
-        self.ends.values_mut().chain(self.unshown.values_mut()).for_each(|keys| keys.sort());
-        Ok(())
-    }
 }
 
 fn partition_bytes(key: &[u8]) -> usize {
     key.len() + size_of::<(Box<[u8]>, Partition)>()
-}
-
-/// Schema of the checkpointed rows, without the diff.
-fn state_schema(input: &SchemaRef, held_back: bool) -> SchemaRef {
-    if !held_back {
-        return input.clone();
-    }
-    let shown = Arc::new(Field::new(SHOWN, DataType::Boolean, false));
-    Arc::new(Schema::new(input.fields().iter().cloned().chain([shown]).collect::<Vec<_>>()))
 }
 
 impl Operator for TopNOperator {

@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
+use datafusion_common::Result;
 use datafusion_common::config::ConfigOptions;
 use datafusion_common::tree_node::Transformed;
-use datafusion_common::Result;
 use datafusion_expr::{Distinct, DistinctOn, Expr, ExprFunctionExt, LogicalPlan, LogicalPlanBuilder, col, lit};
 use datafusion_functions_window::expr_fn::row_number;
 use datafusion_optimizer::AnalyzerRule;

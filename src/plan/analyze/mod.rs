@@ -71,7 +71,6 @@ pub(crate) fn optimize_for_stream(plan: LogicalPlan) -> Result<LogicalPlan, Plan
     options.optimizer.skip_failed_rules = false;
     options.optimizer.enable_physical_uncorrelated_scalar_subquery = false;
     // Without a start time now() stays a call instead of becoming a constant.
-    let context =
-        OptimizerContext::new_with_config_options(Arc::new(options)).without_query_execution_start_time();
+    let context = OptimizerContext::new_with_config_options(Arc::new(options)).without_query_execution_start_time();
     Ok(Optimizer::with_rules(rules).optimize(plan, &context, |_, _| {})?)
 }

@@ -1,5 +1,5 @@
 //! Types where Postgres and DataFusion differ, set before types are coerced: integer literals that fit are `int4`,
-//! the difference of two timestamps is an interval, `now()` has microseconds.
+//! the difference of two timestamps is an interval, `now()` has microseconds, row numbers are `int8`.
 
 use arrow::datatypes::{DataType, IntervalUnit, TimeUnit};
 use datafusion_common::config::ConfigOptions;
@@ -30,9 +30,14 @@ fn retype_node(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
     }
     let schema = merge_schema(&plan.inputs());
     let names = NamePreserver::new(&plan);
+    let unsigned = matches!(plan, LogicalPlan::Projection(_) | LogicalPlan::Filter(_));
     let retyped = plan.map_expressions(|expr| {
+        // The sets of GROUPING SETS can't carry the alias that keeps a name.
+        if matches!(expr, Expr::GroupingSet(_)) {
+            return Ok(Transformed::no(expr));
+        }
         let name = names.save(&expr);
-        retype_expr(expr, &schema)?.map_data(|expr| Ok(name.restore(expr)))
+        retype_expr(expr, &schema, unsigned)?.map_data(|expr| Ok(name.restore(expr)))
     })?;
     match retyped.data {
         // The schema of VALUES is not recomputed from its rows by anyone else.
@@ -41,8 +46,16 @@ fn retype_node(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
     }
 }
 
-fn retype_expr(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
-    expr.transform_down(narrow_literal)?.transform_data(|expr| expr.transform_up(|e| retype_operation(e, schema)))
+fn retype_expr(expr: Expr, schema: &DFSchema, unsigned: bool) -> Result<Transformed<Expr>> {
+    expr.transform_down(narrow_literal)?.transform_data(|expr| {
+        expr.transform_up(|e| match &e {
+            // ROW_NUMBER and its like.
+            Expr::Column(_) if unsigned && matches!(e.get_type(schema), Ok(DataType::UInt64)) => {
+                Ok(Transformed::yes(cast(e, DataType::Int64)))
+            }
+            _ => retype_operation(e, schema),
+        })
+    })
 }
 
 /// `5` is int4. Constant arguments of aggregates and window functions (`ntile(4)`, `count(1)`) are read by their
@@ -51,9 +64,7 @@ fn narrow_literal(expr: Expr) -> Result<Transformed<Expr>> {
     let is_literal = |arg: &Expr| matches!(arg, Expr::Literal(..));
     match &expr {
         Expr::Literal(ScalarValue::Int64(Some(value)), metadata) => match i32::try_from(*value) {
-            Ok(narrow) => {
-                Ok(Transformed::yes(Expr::Literal(ScalarValue::Int32(Some(narrow)), metadata.clone())))
-            }
+            Ok(narrow) => Ok(Transformed::yes(Expr::Literal(ScalarValue::Int32(Some(narrow)), metadata.clone()))),
             Err(_) => Ok(Transformed::no(expr)),
         },
         Expr::AggregateFunction(call) if call.params.args.iter().any(is_literal) => {

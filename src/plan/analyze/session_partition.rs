@@ -5,13 +5,13 @@
 use std::sync::Arc;
 
 use datafusion_common::config::ConfigOptions;
-use datafusion_common::tree_node::{Transformed, TreeNode};
+use datafusion_common::tree_node::Transformed;
 use datafusion_common::{Column, DataFusionError, Result};
 use datafusion_expr::{Aggregate, Expr, Extension, LogicalPlan};
 use datafusion_optimizer::AnalyzerRule;
 
-use crate::window_node::{WINDOW_COLUMNS, WindowFunction, WindowNode};
 use crate::PlanError;
+use crate::window_node::{WINDOW_COLUMNS, WindowFunction, WindowNode};
 
 #[derive(Debug)]
 pub(crate) struct SessionPartition;
@@ -26,10 +26,12 @@ impl AnalyzerRule for SessionPartition {
             LogicalPlan::Aggregate(aggregate) => partition_below(aggregate),
             other => Ok(Transformed::no(other)),
         })?;
-        plan.data.transform_up_with_subqueries(|node| match open_session(&node) {
-            Some(open) => with_partition(open, vec![]).map(Transformed::yes),
-            None => Ok(Transformed::no(node)),
-        }).map(|closed| closed.data)
+        plan.data
+            .transform_up_with_subqueries(|node| match open_session(&node) {
+                Some(open) => with_partition(open, vec![]).map(Transformed::yes),
+                None => Ok(Transformed::no(node)),
+            })
+            .map(|closed| closed.data)
     }
 }
 

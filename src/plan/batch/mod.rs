@@ -13,9 +13,7 @@ use datafusion_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast, col, lit};
 use operators::spec::WindowKind;
 
 use crate::PlanError;
-use crate::window_node::{
-    WINDOW_COLUMNS, WINDOW_TIME_BEFORE_END_US, WindowFunction, WindowNode, window_column_type,
-};
+use crate::window_node::{WINDOW_COLUMNS, WINDOW_TIME_BEFORE_END_US, WindowFunction, WindowNode, window_column_type};
 
 const ENDS: &str = "__window_ends";
 
@@ -52,10 +50,8 @@ fn lower(window: &WindowNode) -> Result<LogicalPlan> {
             let ends = window_ends::call(kind, micros(window.time.clone())).alias(ENDS);
             let mut exprs = input_columns(window);
             exprs.push(ends);
-            let unnested = LogicalPlanBuilder::from(rows)
-                .project(exprs)?
-                .unnest_column(Column::new_unqualified(ENDS))?
-                .build()?;
+            let unnested =
+                LogicalPlanBuilder::from(rows).project(exprs)?.unnest_column(Column::new_unqualified(ENDS))?.build()?;
             let end = col(Column::new_unqualified(ENDS));
             let start = match kind {
                 WindowKind::Cumulate { size_us, offset_us, .. } => {

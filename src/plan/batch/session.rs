@@ -3,7 +3,7 @@
 //! Frames are RANGE, so rows of equal time see the same count whatever their order.
 
 use datafusion_common::{Column, Result};
-use datafusion_expr::{Expr, ExprFunctionExt, LogicalPlan, LogicalPlanBuilder, col, lit, when};
+use datafusion_expr::{Expr, ExprFunctionExt, LogicalPlan, LogicalPlanBuilder, WindowFrame, col, lit, when};
 use datafusion_functions_aggregate::expr_fn::{max, min, sum};
 use datafusion_functions_window::expr_fn::lag;
 
@@ -24,14 +24,11 @@ pub(super) fn lower(window: &WindowNode, rows: LogicalPlan, gap_us: i64, keys: &
 
     let timed = LogicalPlanBuilder::from(rows).project(with(vec![micros(window.time.clone()).alias(MICROS)]))?;
     let previous =
-        lag(internal(MICROS), None, None).partition_by(keys.to_vec()).order_by(order()).build()?.alias(PREVIOUS);
-    let starts = when(
-        internal(PREVIOUS).is_null().or((internal(MICROS) - internal(PREVIOUS)).gt(lit(gap_us))),
-        lit(1_i64),
-    )
-    .otherwise(lit(0_i64))?;
-    let marked =
-        timed.window(vec![previous])?.project(with(vec![internal(MICROS), starts.alias(STARTS)]))?;
+        lag(internal(MICROS), Some(1), None).partition_by(keys.to_vec()).order_by(order()).build()?.alias(PREVIOUS);
+    let starts =
+        when(internal(PREVIOUS).is_null().or((internal(MICROS) - internal(PREVIOUS)).gt(lit(gap_us))), lit(1_i64))
+            .otherwise(lit(0_i64))?;
+    let marked = timed.window(vec![previous])?.project(with(vec![internal(MICROS), starts.alias(STARTS)]))?;
 
     let number = as_window(sum(internal(STARTS)), keys.to_vec(), order())?.alias(SESSION);
     let numbered = marked.window(vec![number])?.project(with(vec![internal(MICROS), internal(SESSION)]))?;
@@ -43,11 +40,14 @@ pub(super) fn lower(window: &WindowNode, rows: LogicalPlan, gap_us: i64, keys: &
     project_window(bounded, window, internal(FIRST), internal(LAST) + lit(gap_us))
 }
 
-/// An aggregate call as a window function with the default frame.
+/// An aggregate call as a window function: over the whole partition without `order`, else up to the current row and
+/// its equals. The builder's own default would be ROWS, where rows of equal time differ.
 fn as_window(call: Expr, keys: Vec<Expr>, order: Vec<datafusion_expr::SortExpr>) -> Result<Expr> {
     use datafusion_expr::WindowFunctionDefinition;
     use datafusion_expr::expr::WindowFunction;
     let Expr::AggregateFunction(call) = call else { unreachable!("built by an aggregate's constructor") };
     let window = WindowFunction::new(WindowFunctionDefinition::AggregateUDF(call.func), call.params.args);
-    Expr::WindowFunction(Box::new(window)).partition_by(keys).order_by(order).build()
+    let frame = WindowFrame::new(if order.is_empty() { None } else { Some(false) });
+    let call = Expr::WindowFunction(Box::new(window)).partition_by(keys).window_frame(frame);
+    if order.is_empty() { call.build() } else { call.order_by(order).build() }
 }

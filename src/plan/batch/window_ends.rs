@@ -5,9 +5,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, AsArray, Int64Builder, ListBuilder};
 use arrow::datatypes::{DataType, Field, Int64Type};
 use datafusion_common::Result;
-use datafusion_expr::{
-    ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
-};
+use datafusion_expr::{ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
 use operators::spec::WindowKind;
 
 /// Calls the function of `kind` on `micros`.

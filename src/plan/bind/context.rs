@@ -94,7 +94,8 @@ impl Context {
                 format!("views are nested more than {VIEW_DEPTH_MAX} deep"),
             ));
         }
-        let mut statements = sql::parse(query).map_err(|error| PlanError::Sql(types::ToSqlState::to_sql_error(&error)))?;
+        let mut statements =
+            sql::parse(query).map_err(|error| PlanError::Sql(types::ToSqlState::to_sql_error(&error)))?;
         let Some(sql::Statement::Query(query)) = statements.pop().map(|parsed| parsed.statement) else {
             return Err(PlanError::internal(format!("the text of view \"{}\" is not a query", view.name)));
         };

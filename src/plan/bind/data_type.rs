@@ -49,9 +49,9 @@ pub fn data_type(name: &ast::DataType) -> Result<DataType, PlanError> {
             DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
         }
         Sql::Interval { .. } => DataType::Interval(IntervalUnit::MonthDayNano),
-        Sql::Array(
-            ast::ArrayElemTypeDef::SquareBracket(element, _) | ast::ArrayElemTypeDef::AngleBracket(element),
-        ) => DataType::List(Arc::new(Field::new_list_field(data_type(element)?, true))),
+        Sql::Array(ast::ArrayElemTypeDef::SquareBracket(element, _) | ast::ArrayElemTypeDef::AngleBracket(element)) => {
+            DataType::List(Arc::new(Field::new_list_field(data_type(element)?, true)))
+        }
         Sql::Custom(custom, modifiers) => custom_type(custom, modifiers)?,
         other => return Err(PlanError::UndefinedType { name: other.to_string().to_lowercase() }),
     })

@@ -24,9 +24,7 @@ impl From<DataFusionError> for PlanError {
                 Err(shared) => from_text(&shared.to_string()),
             },
             DataFusionError::SchemaError(error, _) => from_schema_error(*error),
-            DataFusionError::NotImplemented(text) => {
-                PlanError::unsupported(not_implemented(&first_line(&text)), "")
-            }
+            DataFusionError::NotImplemented(text) => PlanError::unsupported(not_implemented(&first_line(&text)), ""),
             DataFusionError::Plan(text) | DataFusionError::Execution(text) => from_text(&text),
             DataFusionError::ArrowError(error, _) => from_text(&error.to_string()),
             DataFusionError::SQL(error, _) => PlanError::invalid(SqlState::SyntaxError, first_line(&error.to_string())),
@@ -66,9 +64,9 @@ fn undefined_column(field: &Column, valid: &[Column]) -> PlanError {
 fn from_text(text: &str) -> PlanError {
     let line = first_line(text);
     let hint_of_function = || {
-        text.split_once("Did you mean '").and_then(|(_, rest)| rest.split_once('\'')).map(|(name, _)| {
-            format!("Perhaps you meant \"{name}\"; no function of the given name exists.")
-        })
+        text.split_once("Did you mean '")
+            .and_then(|(_, rest)| rest.split_once('\''))
+            .map(|(name, _)| format!("Perhaps you meant \"{name}\"; no function of the given name exists."))
     };
     if let Some(rest) = line.strip_prefix("Invalid function '") {
         let name = rest.split('\'').next().unwrap_or(rest);
@@ -112,7 +110,10 @@ fn from_text(text: &str) -> PlanError {
         return PlanError::invalid(SqlState::SyntaxError, "subquery must return only one column");
     }
     if line.contains("Cannot find column with position") || line.contains("Order by column out of bounds") {
-        return PlanError::invalid(SqlState::InvalidColumnReference, "a position in ORDER BY or GROUP BY is not in select list");
+        return PlanError::invalid(
+            SqlState::InvalidColumnReference,
+            "a position in ORDER BY or GROUP BY is not in select list",
+        );
     }
     if line.contains("Cannot cast") || line.contains("must be of type") || line.contains("must be boolean") {
         return PlanError::TypeMismatch { message: lower_first(&line), hint: None };
@@ -167,7 +168,9 @@ fn function_signature(line: &str) -> PlanError {
         let (_, rest) = line.split_once("argument types '")?;
         rest.split_once('(').map(|(name, _)| name)
     });
-    let hint = Some("No function matches the given name and argument types. You might need to add explicit type casts.".into());
+    let hint = Some(
+        "No function matches the given name and argument types. You might need to add explicit type casts.".into(),
+    );
     PlanError::UndefinedFunction { name: format!("{}(…)", name.unwrap_or("?")), hint }
 }
 

@@ -15,8 +15,7 @@ pub(crate) struct Registry {
 pub(crate) fn registry() -> &'static Registry {
     static REGISTRY: OnceLock<Registry> = OnceLock::new();
     REGISTRY.get_or_init(|| {
-        let mut registry =
-            Registry { scalar: BTreeMap::new(), aggregate: BTreeMap::new(), window: BTreeMap::new() };
+        let mut registry = Registry { scalar: BTreeMap::new(), aggregate: BTreeMap::new(), window: BTreeMap::new() };
         for function in kernels::functions::scalar_functions() {
             for name in function.aliases().iter().map(String::as_str).chain([function.name()]) {
                 registry.scalar.insert(name.to_string(), function.clone());

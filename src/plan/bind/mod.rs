@@ -84,12 +84,7 @@ impl Binder {
     }
 
     /// As [`scalar`](Self::scalar), cast to `target` as an assignment does.
-    pub fn assignment(
-        &self,
-        expr: &ast::Expr,
-        schema: &DFSchema,
-        target: &DataType,
-    ) -> Result<BoundExpr, PlanError> {
+    pub fn assignment(&self, expr: &ast::Expr, schema: &DFSchema, target: &DataType) -> Result<BoundExpr, PlanError> {
         let bound = self.bind(expr, schema)?;
         let found = bound.get_type(schema)?;
         if !arrow::compute::can_cast_types(&found, target) {
@@ -128,10 +123,8 @@ impl Binder {
 
     /// Coerces by way of a one-column projection, so that queries and expressions go through the same rules.
     fn finish(&self, bound: Expr, schema: &DFSchema) -> Result<BoundExpr, PlanError> {
-        let input = LogicalPlan::EmptyRelation(EmptyRelation {
-            produce_one_row: true,
-            schema: Arc::new(schema.clone()),
-        });
+        let input =
+            LogicalPlan::EmptyRelation(EmptyRelation { produce_one_row: true, schema: Arc::new(schema.clone()) });
         let plan = LogicalPlan::Projection(Projection::try_new(vec![bound.alias("value")], Arc::new(input))?);
         let LogicalPlan::Projection(analysed) = analyze::analyze(plan, self.options())? else {
             return Err(PlanError::internal("analysis changed a projection into another node"));
@@ -156,4 +149,3 @@ impl Binder {
         (scanned.into_iter().collect(), named.into_iter().collect())
     }
 }
-

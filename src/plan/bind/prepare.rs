@@ -69,11 +69,8 @@ fn fetch_as_limit(query: &mut ast::Query) -> Result<(), PlanError> {
     let limit_expr = fetch.quantity.unwrap_or_else(one);
     match &mut query.limit_clause {
         None => {
-            query.limit_clause = Some(ast::LimitClause::LimitOffset {
-                limit: Some(limit_expr),
-                offset: None,
-                limit_by: vec![],
-            });
+            query.limit_clause =
+                Some(ast::LimitClause::LimitOffset { limit: Some(limit_expr), offset: None, limit_by: vec![] });
         }
         Some(ast::LimitClause::LimitOffset { limit, .. }) => *limit = Some(limit_expr),
         Some(ast::LimitClause::OffsetCommaLimit { limit, .. }) => *limit = limit_expr,

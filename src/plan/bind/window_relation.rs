@@ -9,12 +9,12 @@ use datafusion_expr::planner::{PlannedRelation, RelationPlanner, RelationPlanner
 use datafusion_expr::{Expr, ExprSchemable, Extension, LogicalPlan};
 use sql::ast::TableFactor;
 use sql::{WindowCall, WindowCallKind};
-use types::limits::WINDOWS_PER_ROW_MAX;
 use types::SqlState;
+use types::limits::WINDOWS_PER_ROW_MAX;
 
 use super::data_type::type_name;
-use crate::window_node::{WINDOW_COLUMNS, WindowFunction, WindowNode};
 use crate::PlanError;
+use crate::window_node::{WINDOW_COLUMNS, WindowFunction, WindowNode};
 
 #[derive(Debug)]
 pub(crate) struct WindowRelations;
@@ -154,4 +154,3 @@ fn invalid(message: String) -> PlanError {
 fn external(error: PlanError) -> DataFusionError {
     DataFusionError::External(Box::new(error))
 }
-

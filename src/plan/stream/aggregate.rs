@@ -35,6 +35,7 @@ pub(super) fn convert(graph: &mut Graph<'_>, aggregate: &Aggregate) -> Result<us
     let calls = aggregate.aggr_expr.iter().map(|expr| Call::of(expr, schema)).collect::<Result<Option<Vec<_>>, _>>()?;
     let Some(calls) = calls else { return recompute(graph, input, aggregate, output) };
     let group = aggregate.group_expr.iter().map(|expr| Group::of(expr, schema)).collect::<Result<Vec<_>, _>>()?;
+    let output = readable(output, &group, &calls);
     let plan = Grouping { group, calls, output };
     if let Some(peeled) = window::peel(graph, input)
         && let Some(node) = plan.fused(graph, &peeled)
@@ -58,6 +59,13 @@ fn output_schema(schema: &DFSchema) -> SchemaRef {
     Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
 
+/// The output under names for people; readers go by position.
+fn readable(output: SchemaRef, group: &[Group], calls: &[Call]) -> SchemaRef {
+    let names = group.iter().map(|g| g.name.clone()).chain(calls.iter().map(Call::name));
+    let fields = output.fields().iter().zip(names).map(|(f, name)| field(name, f.data_type().clone()));
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+}
+
 /// A group expression over the aggregate's input.
 struct Group {
     expr: ScalarExpr,
@@ -67,7 +75,9 @@ struct Group {
 
 impl Group {
     fn of(expr: &Expr, schema: &DFSchema) -> Result<Group, PlanError> {
-        Ok(Group { expr: from_logical(expr, schema)?, name: name_of(expr), data_type: expr.get_type(schema)? })
+        let scalar = from_logical(expr, schema)?;
+        let name = name_of(expr, &scalar, schema);
+        Ok(Group { expr: scalar, name, data_type: expr.get_type(schema)? })
     }
 }
 
@@ -77,7 +87,7 @@ struct Call {
     /// `None`: COUNT(*).
     argument: Option<(ScalarExpr, String, DataType)>,
     distinct: bool,
-    filter: Option<ScalarExpr>,
+    filter: Option<(ScalarExpr, String)>,
     return_type: DataType,
 }
 
@@ -111,11 +121,19 @@ impl Call {
         {
             return Ok(None);
         }
-        let filter = params.filter.as_deref().map(|filter| from_logical(filter, schema)).transpose()?;
+        let filter = params
+            .filter
+            .as_deref()
+            .map(|filter| {
+                let scalar = from_logical(filter, schema)?;
+                let name = name_of(filter, &scalar, schema);
+                Ok::<_, PlanError>((scalar, name))
+            })
+            .transpose()?;
         Ok(Some(Call { function, argument, distinct, filter, return_type }))
     }
 
-    fn label(&self, input: &Schema, call: &AggregateCall) -> String {
+    fn name(&self) -> String {
         let name = match self.function {
             AggregateFunction::Count => "count",
             AggregateFunction::Sum => "sum",
@@ -123,9 +141,9 @@ impl Call {
             AggregateFunction::Min => "min",
             AggregateFunction::Max => "max",
         };
-        let argument = call.argument.map(|a| input.field(a).name().as_str()).unwrap_or("*");
+        let argument = self.argument.as_ref().map(|(_, name, _)| name.as_str()).unwrap_or("*");
         let distinct = if self.distinct { "distinct " } else { "" };
-        let filter = call.filter.map(|f| format!(" filter {}", input.field(f).name())).unwrap_or_default();
+        let filter = self.filter.as_ref().map(|(_, name)| format!(" filter ({name})")).unwrap_or_default();
         format!("{name}({distinct}{argument}){filter}")
     }
 }
@@ -146,7 +164,9 @@ fn argument_of(
         }
         other => other,
     };
-    Ok((from_logical(argument, schema)?, name_of(argument), argument.get_type(schema)?))
+    let scalar = from_logical(argument, schema)?;
+    let name = name_of(argument, &scalar, schema);
+    Ok((scalar, name, argument.get_type(schema)?))
 }
 
 fn is_integer(data_type: &DataType) -> bool {
@@ -205,7 +225,8 @@ impl Grouping {
             roles.push(role);
         }
         let has_window = roles.iter().flatten().any(|r| matches!(r, GroupColumn::WindowStart | GroupColumn::WindowEnd));
-        let arguments = self.calls.iter().flat_map(|c| c.argument.iter().map(|(e, ..)| e).chain(&c.filter));
+        let arguments =
+            self.calls.iter().flat_map(|c| c.argument.iter().map(|(e, ..)| e).chain(c.filter.iter().map(|(e, _)| e)));
         let predicate_below = peeled.predicate.iter().flat_map(|p| p.columns()).all(|c| c < peeled.width);
         if !has_window || !predicate_below || !arguments.into_iter().all(below_window) {
             return None;
@@ -300,11 +321,10 @@ impl Grouping {
             columns(&partition_by, &input),
             duration(gap_us),
             input.field(time_column).name(),
-            self.calls_text(&input, &calls)
+            self.calls_text()
         );
         let position = |wanted: GroupColumn| group.iter().position(|g| *g == wanted).unwrap_or(usize::MAX);
-        let positions =
-            [GroupColumn::WindowStart, GroupColumn::WindowEnd, GroupColumn::WindowTime].map(position);
+        let positions = [GroupColumn::WindowStart, GroupColumn::WindowEnd, GroupColumn::WindowTime].map(position);
         let mut times = window::session_times(close.as_ref(), positions);
         times.retain(|time| time.column != usize::MAX);
         let kept = window::kept_by_session(graph, close.as_ref(), below.endless, &label, "accumulators");
@@ -348,14 +368,14 @@ impl Grouping {
                 .as_ref()
                 .map(|(expr, name, data_type)| slots.add(translate(expr), name, data_type.clone())),
             distinct: call.distinct,
-            filter: call.filter.as_ref().map(|f| slots.add(translate(f), "filter", DataType::Boolean)),
+            filter: call.filter.as_ref().map(|f| slots.add(translate(&f.0), &f.1, DataType::Boolean)),
             return_type: call.return_type.clone(),
         };
         self.calls.iter().map(&mut spec).collect()
     }
 
-    fn calls_text(&self, input: &Schema, calls: &[AggregateCall]) -> String {
-        let texts: Vec<String> = self.calls.iter().zip(calls).map(|(call, spec)| call.label(input, spec)).collect();
+    fn calls_text(&self) -> String {
+        let texts: Vec<String> = self.calls.iter().map(Call::name).collect();
         if texts.is_empty() { "distinct".into() } else { texts.join(", ") }
     }
 
@@ -373,7 +393,7 @@ impl Grouping {
         let close = close_spec(&times);
         let keys: Vec<usize> = (0..group.len()).collect();
         let over = window.as_ref().map(|w| format!(" over {}", window::kind_text(&w.kind))).unwrap_or_default();
-        let calls_text = self.calls_text(&input, &calls);
+        let calls_text = self.calls_text();
         let label = format!("aggregate {}{over}: {calls_text}", columns(&keys, &self.output));
         let kept = self.kept(graph, &label, close.as_ref(), &below, &calls);
         let spec = AggregateSpec {
@@ -416,7 +436,10 @@ impl Grouping {
         if let Some(close) = close {
             let name = self.output.field(close.column).name();
             let passed = if close.inclusive { "<=" } else { "<" };
-            return Kept::bounded(format!("one row per group, until {name} {passed} {}", bound(&close.retain, graph.catalog)));
+            return Kept::bounded(format!(
+                "one row per group, until {name} {passed} {}",
+                bound(&close.retain, graph.catalog)
+            ));
         }
         let extremes = |c: &AggregateCall| matches!(c.function, AggregateFunction::Min | AggregateFunction::Max);
         let keeps_values = calls.iter().any(|c| c.distinct || (extremes(c) && !below.append_only));
@@ -427,7 +450,9 @@ impl Grouping {
             (false, true) => "one row per group and the distinct values, for ever".to_string(),
         };
         if below.endless {
-            graph.notices.push(format!("the state of \"{label}\" grows without bound: nothing says when a group is done"));
+            graph
+                .notices
+                .push(format!("the state of \"{label}\" grows without bound: nothing says when a group is done"));
         }
         Kept { text, unbounded: below.endless }
     }

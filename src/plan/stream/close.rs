@@ -39,9 +39,7 @@ pub(super) fn emit_on_close(graph: &mut Graph<'_>, root: usize) -> Result<usize,
 
 /// Sets the flag in an operator that closes windows itself; `Some(never retracts)` if it does.
 fn close_inside(graph: &mut Graph<'_>, node: usize) -> Option<bool> {
-    let is_window = |column: usize| {
-        graph.properties[node].time(column).is_some_and(|time| time.role != TimeRole::Time)
-    };
+    let is_window = |column: usize| graph.properties[node].time(column).is_some_and(|time| time.role != TimeRole::Time);
     let by_window = match &graph.nodes[node].kind {
         NodeKind::Operator(OperatorSpec::Aggregate(spec)) => spec.close.as_ref().is_some_and(|c| is_window(c.column)),
         NodeKind::Operator(OperatorSpec::TopN(spec)) => spec.close.as_ref().is_some_and(|c| is_window(c.column)),
@@ -128,9 +126,7 @@ fn refused(graph: &Graph<'_>) -> PlanError {
     let windowed = graph.nodes.iter().any(|node| {
         matches!(
             &node.kind,
-            NodeKind::Operator(
-                OperatorSpec::Window(_) | OperatorSpec::Session(_) | OperatorSpec::SessionAggregate(_)
-            )
+            NodeKind::Operator(OperatorSpec::Window(_) | OperatorSpec::Session(_) | OperatorSpec::SessionAggregate(_))
         ) || matches!(&node.kind, NodeKind::Operator(OperatorSpec::Aggregate(spec)) if spec.window.is_some())
     });
     let has_watermark = graph.properties.iter().any(|p| !p.times.is_empty());

@@ -58,11 +58,7 @@ pub(super) fn join_times(
             times.push(time.clone());
         }
     }
-    JoinTimes {
-        left_expiry: expiry(&from_left, left, right),
-        right_expiry: expiry(&from_right, right, left),
-        times,
-    }
+    JoinTimes { left_expiry: expiry(&from_left, left, right), right_expiry: expiry(&from_right, right, left), times }
 }
 
 /// (is it the left side's reach, reach) of a comparison between a left and a right time.
@@ -86,7 +82,11 @@ fn reach_of(part: &ScalarExpr, left_width: usize) -> Option<(bool, Reach)> {
 
 /// State of `own` goes once the other side can bring no partner, and, if own rows may be retracted, they won't be.
 fn expiry(reaches: &[Reach], own: &Properties, other: &Properties) -> Option<ExpirySpec> {
-    reaches.iter().find_map(|reach| {
+    // Of several, the one that lets go first: an end rather than a start.
+    let by_end = |reach: &&Reach| other.time(reach.other).is_none_or(|time| time.role != TimeRole::WindowEnd);
+    let mut reaches: Vec<&Reach> = reaches.iter().collect();
+    reaches.sort_by_key(by_end);
+    reaches.into_iter().find_map(|reach| {
         let partner = other.time(reach.other)?;
         let no_partner = partner.retain.delayed(reach.reach_us);
         let (bound, inclusive) = match (own.append_only, own.time(reach.column)) {

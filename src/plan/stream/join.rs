@@ -149,8 +149,7 @@ fn push(
         },
         endless: left_properties.endless || right_properties.endless,
     };
-    let edges =
-        vec![graph.exchanged(left.node, left.keys.clone()), graph.exchanged(right.node, right.keys.clone())];
+    let edges = vec![graph.exchanged(left.node, left.keys.clone()), graph.exchanged(right.node, right.keys.clone())];
     let spec = OperatorSpec::Join(JoinSpec {
         kind,
         left_keys: left.keys.clone(),
@@ -220,11 +219,7 @@ fn label(
     text
 }
 
-fn kept(
-    graph: &mut Graph<'_>,
-    label: &str,
-    sides: [(&SchemaRef, &Option<ExpirySpec>, &Properties); 2],
-) -> Kept {
+fn kept(graph: &mut Graph<'_>, label: &str, sides: [(&SchemaRef, &Option<ExpirySpec>, &Properties); 2]) -> Kept {
     let mut texts = vec![];
     let mut unbounded = vec![];
     for ((schema, expiry, properties), name) in sides.into_iter().zip(["left", "right"]) {
@@ -244,10 +239,9 @@ fn kept(
         }
     }
     if !unbounded.is_empty() {
-        graph.notices.push(format!(
-            "the state of \"{label}\" grows without bound: it keeps all {}",
-            unbounded.join(" and ")
-        ));
+        graph
+            .notices
+            .push(format!("the state of \"{label}\" grows without bound: it keeps all {}", unbounded.join(" and ")));
     }
     Kept { text: texts.join("; "), unbounded: !unbounded.is_empty() }
 }

@@ -166,18 +166,17 @@ impl Slots {
         schema: &DFSchema,
         translate: &dyn Fn(&ScalarExpr) -> ScalarExpr,
     ) -> Result<usize, PlanError> {
-        let scalar = translate(&from_logical(expr, schema)?);
-        let data_type = expr.get_type(schema)?;
-        Ok(self.add(scalar, &name_of(expr), data_type))
+        let scalar = from_logical(expr, schema)?;
+        let (name, data_type) = (name_of(expr, &scalar, schema), expr.get_type(schema)?);
+        Ok(self.add(translate(&scalar), &name, data_type))
     }
 }
 
 /// A readable name for an expression that becomes a column.
-fn name_of(expr: &Expr) -> String {
+fn name_of(expr: &Expr, scalar: &ScalarExpr, schema: &DFSchema) -> String {
     match expr {
         Expr::Alias(alias) => alias.name.clone(),
         Expr::Column(column) => column.name.clone(),
-        Expr::Cast(cast) => name_of(&cast.expr),
-        other => other.schema_name().to_string(),
+        _ => scalar::show(scalar, schema.as_arrow()),
     }
 }

@@ -1,6 +1,6 @@
 //! Small algebra on scalar expressions: substitution of columns, and how they read in EXPLAIN.
 
-use arrow::datatypes::Schema;
+use arrow::datatypes::{DataType, Schema};
 use kernels::{Literal, ScalarExpr};
 
 /// `expr` with column i replaced by `by(i)`.
@@ -22,9 +22,7 @@ pub(super) fn substitute(expr: &ScalarExpr, by: &dyn Fn(usize) -> ScalarExpr) ->
             branches: branches.iter().map(|(when, then)| (substitute(when, by), substitute(then, by))).collect(),
             otherwise: otherwise.as_deref().map(boxed),
         },
-        ScalarExpr::Cast { arg, to, try_cast } => {
-            ScalarExpr::Cast { arg: boxed(arg), to: to.clone(), try_cast: *try_cast }
-        }
+        ScalarExpr::Cast { arg, to, try_cast } => cast(substitute(arg, by), to.clone(), *try_cast),
         ScalarExpr::InList { arg, list, negated } => {
             ScalarExpr::InList { arg: boxed(arg), list: each(list), negated: *negated }
         }
@@ -40,6 +38,14 @@ pub(super) fn substitute(expr: &ScalarExpr, by: &dyn Fn(usize) -> ScalarExpr) ->
             return_type: return_type.clone(),
             nullable: *nullable,
         },
+    }
+}
+
+/// `arg::to`. Row numbers are int8 with us and unsigned in DataFusion's plans; the way there and back is no cast.
+fn cast(arg: ScalarExpr, to: DataType, try_cast: bool) -> ScalarExpr {
+    match arg {
+        ScalarExpr::Cast { arg, to: DataType::UInt64, .. } if to == DataType::Int64 => *arg,
+        arg => ScalarExpr::Cast { arg: Box::new(arg), to, try_cast },
     }
 }
 
@@ -149,7 +155,7 @@ fn show_literal(literal: &Literal) -> String {
         Literal::Float { bits, .. } => f64::from_bits(*bits).to_string(),
         Literal::Utf8(text) => format!("'{}'", text.replace('\'', "''")),
         Literal::Binary(bytes) => format!("<{} bytes>", bytes.len()),
-        Literal::Decimal { value, .. } => value.clone(),
+        Literal::Decimal { value, scale, .. } => show_decimal(value, *scale),
         Literal::Interval { months, days, nanoseconds } => {
             let mut parts = vec![];
             if *months != 0 {
@@ -165,4 +171,19 @@ fn show_literal(literal: &Literal) -> String {
         }
         Literal::Ipc { .. } => "<constant>".into(),
     }
+}
+
+/// An unscaled decimal with its point.
+fn show_decimal(unscaled: &str, scale: i8) -> String {
+    let Ok(scale) = usize::try_from(scale) else { return format!("{unscaled}e{}", -i32::from(scale)) };
+    let (sign, digits) = match unscaled.strip_prefix('-') {
+        Some(digits) => ("-", digits),
+        None => ("", unscaled),
+    };
+    if scale == 0 || digits.contains('.') {
+        return unscaled.to_string();
+    }
+    let digits = format!("{digits:0>width$}", width = scale + 1);
+    let (whole, fraction) = digits.split_at(digits.len() - scale);
+    format!("{sign}{whole}.{fraction}")
 }

@@ -10,8 +10,8 @@ use types::{EventTimeBound, ObjectId};
 
 use super::graph::{Graph, Kept};
 use super::properties::{Properties, TimeColumn, TimeRole};
-use crate::environment::relation_of;
 use crate::PlanError;
+use crate::environment::relation_of;
 
 pub(super) fn convert(graph: &mut Graph<'_>, plan: &LogicalPlan, scan: &TableScan) -> Result<usize, PlanError> {
     let relation = relation_of(plan).filter(|relation| relation.id >= ObjectId::FIRST_USER).ok_or_else(|| {
@@ -26,9 +26,8 @@ pub(super) fn convert(graph: &mut Graph<'_>, plan: &LogicalPlan, scan: &TableSca
         .ok_or_else(|| PlanError::internal(format!("relation {} is not in the catalog", relation.id)))?;
     let width = relation.schema.fields().len();
     let columns = scan.projection.clone().unwrap_or_else(|| (0..width).collect());
-    let schema: SchemaRef = Arc::new(Schema::new(
-        columns.iter().map(|c| relation.schema.fields()[*c].clone()).collect::<Vec<_>>(),
-    ));
+    let schema: SchemaRef =
+        Arc::new(Schema::new(columns.iter().map(|c| relation.schema.fields()[*c].clone()).collect::<Vec<_>>()));
     let properties = properties_of(object, &columns);
     let label = label(graph.catalog, relation.id, &schema);
     let kind = NodeKind::Input { relation: relation.id, columns };
@@ -74,7 +73,13 @@ fn properties_of(object: &CatalogObject, columns: &[usize]) -> Properties {
         }
         ObjectBody::View { .. } => unreachable!("plain views are expanded when bound"),
     };
-    Properties { append_only: object.is_append_only(), key: key.as_ref().and_then(all), times, distribution: None, endless }
+    Properties {
+        append_only: object.is_append_only(),
+        key: key.as_ref().and_then(all),
+        times,
+        distribution: None,
+        endless,
+    }
 }
 
 /// The catalog keeps a view's bounds without what they are; the column's name tells, and only EMIT ON WINDOW CLOSE of

@@ -19,34 +19,65 @@ use crate::PlanError;
 
 /// `WHERE rn <= k` over `ROW_NUMBER() … AS rn`: `None` if the filter is something else.
 pub(super) fn numbered_filter(graph: &mut Graph<'_>, filter: &Filter) -> Result<Option<usize>, PlanError> {
-    let Some(window) = window_below(&filter.input) else { return Ok(None) };
-    let Some(number) = row_number(window) else { return Ok(None) };
-    let width = window.input.schema().fields().len();
-    let position = |column: &datafusion_common::Column| filter.input.schema().maybe_index_of_column(column);
-    let is_number = |expr: &Expr| matches!(expr, Expr::Column(c) if position(c) == Some(width));
-    let limits = split_conjunction(&filter.predicate).into_iter().filter_map(|part| upper_bound(part, &is_number));
-    let Some(limit) = limits.min() else { return Ok(None) };
+    let schema = filter.input.schema();
+    let parts = split_conjunction(&filter.predicate);
+    let numbered = parts.iter().flat_map(|part| part.column_refs()).find_map(|column| {
+        let position = schema.maybe_index_of_column(column)?;
+        Some((position, window_below(&filter.input, position)?))
+    });
+    let Some((position, window)) = numbered else { return Ok(None) };
+    let number = row_number(window).expect("window_below found it");
+    let is_number = |expr: &Expr| is_column_at(expr, schema, position);
+    let Some(limit) = parts.iter().filter_map(|part| upper_bound(part, &is_number)).min() else { return Ok(None) };
     let input = super::convert(graph, &window.input)?;
     let node = ranked(graph, input, window, number, Some(limit))?;
+    let node = above_window(graph, &filter.input, node)?;
     // Whatever `≤ limit` doesn't say stays a filter; the row numbers are those of the partition.
-    let rest: Vec<&Expr> = split_conjunction(&filter.predicate)
-        .into_iter()
-        .filter(|part| !says_only_at_most(part, &is_number, limit))
-        .collect();
-    let rest = rest.into_iter().cloned().reduce(Expr::and);
-    let rest = rest.map(|rest| from_logical(&rest, filter.input.schema())).transpose()?;
+    let rest = parts.into_iter().filter(|part| !says_only_at_most(part, &is_number, limit));
+    let rest = rest.cloned().reduce(Expr::and).map(|rest| from_logical(&rest, schema)).transpose()?;
     Ok(Some(match rest {
         Some(rest) => graph.filter_project(node, Some(rest), None),
         None => node,
     }))
 }
 
-/// The window node below aliases, which keep columns in place.
-fn window_below(plan: &LogicalPlan) -> Option<&Window> {
+/// The ROW_NUMBER that column `position` of `plan` is, through aliases and projections.
+fn window_below(plan: &LogicalPlan, position: usize) -> Option<&Window> {
     match plan {
-        LogicalPlan::Window(window) => Some(window),
-        LogicalPlan::SubqueryAlias(alias) => window_below(&alias.input),
+        LogicalPlan::Window(window) if position == window.input.schema().fields().len() => {
+            row_number(window).map(|_| window)
+        }
+        LogicalPlan::SubqueryAlias(alias) => window_below(&alias.input, position),
+        LogicalPlan::Projection(projection) => {
+            let schema = projection.input.schema();
+            let width = schema.fields().len();
+            let below = (0..width).find(|below| is_column_at(&projection.expr[position], schema, *below))?;
+            window_below(&projection.input, below)
+        }
         _ => None,
+    }
+}
+
+/// The projections between the window, which is `node`, and `plan`.
+fn above_window(graph: &mut Graph<'_>, plan: &LogicalPlan, node: usize) -> Result<usize, PlanError> {
+    match plan {
+        LogicalPlan::SubqueryAlias(alias) => above_window(graph, &alias.input, node),
+        LogicalPlan::Projection(projection) => {
+            let below = above_window(graph, &projection.input, node)?;
+            let projected = project_all(&projection.expr, projection.input.schema(), &projection.schema)?;
+            Ok(graph.filter_project(below, None, Some(projected)))
+        }
+        _ => Ok(node),
+    }
+}
+
+/// Whether `expr` is that column, under names and casts.
+fn is_column_at(expr: &Expr, schema: &datafusion_common::DFSchema, position: usize) -> bool {
+    match expr {
+        Expr::Column(column) => schema.maybe_index_of_column(column) == Some(position),
+        Expr::Alias(alias) => is_column_at(&alias.expr, schema, position),
+        Expr::Cast(cast) => is_column_at(&cast.expr, schema, position),
+        _ => false,
     }
 }
 
@@ -142,8 +173,9 @@ pub(super) fn project(graph: &mut Graph<'_>, input: usize, projection: Vec<Proje
         NodeKind::Operator(OperatorSpec::TopN(spec)) => spec.with_row_number,
         _ => false,
     };
-    let counter = graph.schema(top_n).fields().len() - 1;
-    if !numbered || reads.is_some_and(|column| column >= counter) {
+    // The number is the last column. What is no top-N may have no column at all (`SELECT 1 FROM t`).
+    let is_counter = |column: usize| column + 1 >= graph.schema(top_n).fields().len();
+    if !numbered || reads.is_some_and(is_counter) {
         return node;
     }
     let fields = graph.schema(node).fields().clone();
@@ -165,10 +197,9 @@ pub(super) fn limit(graph: &mut Graph<'_>, limit: &Limit) -> Result<usize, PlanE
         Some(Expr::Literal(value, _)) if value.is_null() => Ok(None),
         Some(expr) => match constant(expr).map(u64::try_from) {
             Some(Ok(value)) => Ok(Some(value)),
-            Some(Err(_)) => Err(PlanError::invalid(
-                types::SqlState::InvalidParameterValue,
-                "LIMIT and OFFSET must not be negative",
-            )),
+            Some(Err(_)) => {
+                Err(PlanError::invalid(types::SqlState::InvalidParameterValue, "LIMIT and OFFSET must not be negative"))
+            }
             None => Err(PlanError::unsupported(
                 "LIMIT and OFFSET of a materialized view must be constants",
                 "Write the number.",
@@ -268,13 +299,8 @@ fn push(
         Some(1) => Some(partition_by.clone()),
         _ => below.key.clone().or_else(numbered),
     };
-    let properties = Properties {
-        append_only: false,
-        key,
-        times,
-        distribution: Some(partition_by.clone()),
-        endless: below.endless,
-    };
+    let properties =
+        Properties { append_only: false, key, times, distribution: Some(partition_by.clone()), endless: below.endless };
     let edge = graph.exchanged(rows, partition_by.clone());
     let spec = OperatorSpec::TopN(TopNSpec {
         partition_by,

@@ -22,9 +22,7 @@ pub(super) fn convert(graph: &mut Graph<'_>, union: &Union) -> Result<usize, Pla
             let expr = ScalarExpr::Column(column);
             let expr = match from.data_type() == to.data_type() {
                 true => expr,
-                false => {
-                    ScalarExpr::Cast { arg: Box::new(expr), to: to.data_type().clone(), try_cast: false }
-                }
+                false => ScalarExpr::Cast { arg: Box::new(expr), to: to.data_type().clone(), try_cast: false },
             };
             (expr, to.clone())
         });

@@ -12,9 +12,7 @@ use super::properties::{Properties, TimeColumn, TimeRole};
 use super::scalar::as_column;
 use super::text::{bound, columns, duration};
 use crate::PlanError;
-use crate::window_node::{
-    WINDOW_COLUMNS, WINDOW_TIME_BEFORE_END_US, WindowFunction, WindowNode, window_column_type,
-};
+use crate::window_node::{WINDOW_COLUMNS, WINDOW_TIME_BEFORE_END_US, WindowFunction, WindowNode, window_column_type};
 
 pub(super) fn convert(graph: &mut Graph<'_>, window: &WindowNode) -> Result<usize, PlanError> {
     let input = super::convert(graph, &window.input)?;
@@ -57,9 +55,9 @@ pub(super) fn window_times(
 ) -> Vec<TimeColumn> {
     let Some(time) = input.time(time_column) else { return vec![] };
     let size_us = match kind {
-        WindowKind::Tumble { size_us, .. }
-        | WindowKind::Hop { size_us, .. }
-        | WindowKind::Cumulate { size_us, .. } => *size_us,
+        WindowKind::Tumble { size_us, .. } | WindowKind::Hop { size_us, .. } | WindowKind::Cumulate { size_us, .. } => {
+            *size_us
+        }
     };
     // A window is closed once its end is at most the bound, so a column that lies before the end by x passes at
     // bound − x.
@@ -87,10 +85,7 @@ pub(super) fn session_times(close: Option<&SessionClose>, positions: [usize; 3])
         inclusive: false,
         role,
     };
-    vec![
-        at(positions[1], 0, TimeRole::WindowEnd),
-        at(positions[2], WINDOW_TIME_BEFORE_END_US, TimeRole::WindowTime),
-    ]
+    vec![at(positions[1], 0, TimeRole::WindowEnd), at(positions[2], WINDOW_TIME_BEFORE_END_US, TimeRole::WindowTime)]
 }
 
 pub(super) fn session_close(properties: &Properties, time_column: usize) -> Option<SessionClose> {

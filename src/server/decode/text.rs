@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use arrow::array::{
     ArrayRef, BinaryArray, BooleanArray, Date32Array, Float32Array, Float64Array, Int16Array, Int32Array, Int64Array,
-    StringArray, TimestampMicrosecondArray,
+    IntervalMonthDayNanoArray, StringArray, TimestampMicrosecondArray,
 };
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::DataType;
 use types::{SqlError, SqlState};
 
-use super::{array, numeric};
+use super::{array, interval, numeric};
 use crate::encode::pg_type;
 
 pub fn decode(oid: u32, text: &str) -> Result<ArrayRef, SqlError> {
@@ -137,6 +137,10 @@ fn time_value(oid: u32, text: &str) -> Result<ArrayRef, SqlError> {
             pg_type::TIMESTAMPTZ => return Ok(Arc::new(micros.with_timezone("UTC"))),
             _ => {}
         }
+    }
+    if oid == pg_type::INTERVAL {
+        let value = interval::parse(text).ok_or_else(|| invalid(oid, text))?;
+        return Ok(Arc::new(IntervalMonthDayNanoArray::from(vec![value])));
     }
     let target = pg_type::data_type(oid).expect("date and time types are known");
     // The date of a timestamp is what Postgres takes from it.

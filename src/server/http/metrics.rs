@@ -3,14 +3,12 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use engine::{MetricKind, MetricSample};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
-use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
+use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
-
-use crate::backend::{};
-use engine::{MetricKind, MetricSample};
 
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -41,15 +39,20 @@ impl Collector for Families {
             };
             let mut family = encoder.encode_descriptor(name, first.help, None, kind)?;
             for sample in samples {
-                let mut metric = family.encode_family(&sample.labels)?;
-                match first.kind {
-                    MetricKind::Counter => {
-                        metric.encode_counter::<NoLabelSet, f64, u64>(&sample.value, None)?;
-                    }
-                    MetricKind::Gauge => metric.encode_gauge(&sample.value)?,
+                if sample.labels.is_empty() {
+                    encode_value(&mut family, sample)?;
+                } else {
+                    encode_value(&mut family.encode_family(&sample.labels)?, sample)?;
                 }
             }
         }
         Ok(())
+    }
+}
+
+fn encode_value(metric: &mut MetricEncoder<'_>, sample: &MetricSample) -> Result<(), fmt::Error> {
+    match sample.kind {
+        MetricKind::Counter => metric.encode_counter::<NoLabelSet, f64, u64>(&sample.value, None),
+        MetricKind::Gauge => metric.encode_gauge(&sample.value),
     }
 }

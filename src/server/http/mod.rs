@@ -8,7 +8,6 @@ mod metrics;
 mod tests;
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
@@ -17,54 +16,20 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
-use crate::backend::{Backend, };
-use engine::{MetricKind, MetricSample};
+use crate::backend::Backend;
 use crate::interrupt::stopped;
 use crate::limits::HTTP_BODY_BYTES_MAX;
-use crate::listener::Shared;
-
-/// What the routes tell about.
-pub struct Facts<B> {
-    backend: B,
-    sessions: Arc<Semaphore>,
-    sessions_max: usize,
-}
-
-impl<B: Backend> Clone for Facts<B> {
-    fn clone(&self) -> Self {
-        Facts { backend: self.backend.clone(), sessions: self.sessions.clone(), sessions_max: self.sessions_max }
-    }
-}
-
-impl<B: Backend> Facts<B> {
-    pub fn new(shared: &Shared<B>, sessions_max: usize) -> Self {
-        Facts { backend: shared.backend.clone(), sessions: shared.sessions.clone(), sessions_max }
-    }
-
-    fn samples(&self) -> Vec<MetricSample> {
-        let mut samples = self.backend.metrics();
-        let open = self.sessions_max.saturating_sub(self.sessions.available_permits());
-        samples.push(MetricSample {
-            name: "highwater_pg_connections",
-            help: "Open Postgres sessions",
-            kind: MetricKind::Gauge,
-            labels: vec![],
-            value: open as f64,
-        });
-        samples
-    }
-}
 
 /// Serves until the server stops.
-pub async fn serve<B: Backend>(listener: TcpListener, facts: Facts<B>, mut stopping: watch::Receiver<bool>) {
+pub async fn serve<B: Backend>(listener: TcpListener, backend: B, mut stopping: watch::Receiver<bool>) {
     let loopback = listener.local_addr().is_ok_and(|address| address.ip().is_loopback());
     let router = Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready::<B>))
         .route("/metrics", get(render_metrics::<B>))
-        .with_state(facts)
+        .with_state(backend)
         .layer(DefaultBodyLimit::max(HTTP_BODY_BYTES_MAX))
         .layer(from_fn_with_state(loopback, check_host));
     // Requests are answered in milliseconds: stopping need not wait for idle keep-alive connections.
@@ -78,16 +43,16 @@ pub async fn serve<B: Backend>(listener: TcpListener, facts: Facts<B>, mut stopp
     }
 }
 
-async fn ready<B: Backend>(State(facts): State<Facts<B>>) -> Response {
-    match facts.backend.ready() {
+async fn ready<B: Backend>(State(backend): State<B>) -> Response {
+    match backend.ready() {
         true => "ready\n".into_response(),
         false => (StatusCode::SERVICE_UNAVAILABLE, "starting\n").into_response(),
     }
 }
 
-async fn render_metrics<B: Backend>(State(facts): State<Facts<B>>) -> Response {
+async fn render_metrics<B: Backend>(State(backend): State<B>) -> Response {
     let content_type = [(header::CONTENT_TYPE, metrics::CONTENT_TYPE)];
-    (content_type, metrics::render(facts.samples())).into_response()
+    (content_type, metrics::render(backend.metrics())).into_response()
 }
 
 async fn check_host(State(loopback): State<bool>, request: Request, next: Next) -> Response {

@@ -38,11 +38,11 @@ enum Step {
 fn steps(retractions: bool) -> impl Strategy<Value = Vec<Step>> {
     let retract = if retractions { 4 } else { 0 };
     let step = prop_oneof![
-        8 => (0i64..40, 0i64..3, 0i64..4).prop_map(|(t, k, v)| Step::Insert(t, k, v)),
+        8 => (0i64..25, 0i64..2, 0i64..4).prop_map(|(t, k, v)| Step::Insert(t, k, v)),
         retract => any::<prop::sample::Index>().prop_map(Step::Retract),
         2 => Just(Step::EndBatch),
-        3 => (0i64..12).prop_map(Step::Seal),
-        1 => (0i64..12).prop_map(Step::Checkpoint),
+        2 => (0i64..12).prop_map(Step::Seal),
+        2 => (0i64..12).prop_map(Step::Checkpoint),
     ];
     prop::collection::vec(step, 0..100)
 }
@@ -157,12 +157,12 @@ fn session_passed(end_s: i64, watermark_us: i64) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..Default::default() })]
 
     #[test]
     fn windows_close_as_the_watermark_says(
         (append_only, steps) in any::<bool>().prop_flat_map(|a| (Just(a), steps(!a))),
-        emit_on_close in any::<bool>(), lateness in 0i64..10, slide in 2i64..6, size in 2i64..10,
+        emit_on_close in any::<bool>(), lateness in 0i64..20, slide in 2i64..6, size in 2i64..10,
     ) {
         let mut spec = spec(INPUT, &[GroupColumn::Input(1), GroupColumn::WindowEnd], calls());
         let kind = WindowKind::Hop { slide_us: slide * S, size_us: size * S, offset_us: S };
@@ -184,7 +184,7 @@ proptest! {
     #[test]
     fn fused_sessions_close_as_the_watermark_says(
         (append_only, steps) in any::<bool>().prop_flat_map(|a| (Just(a), steps(!a))),
-        emit_on_close in any::<bool>(), lateness in 0i64..10, gap in 0i64..8,
+        emit_on_close in any::<bool>(), lateness in 0i64..20, gap in 0i64..8,
     ) {
         let plain = spec(INPUT, &[GroupColumn::Input(1), GroupColumn::WindowStart, GroupColumn::WindowEnd], calls());
         let close = session_close(emit_on_close, lateness);
@@ -210,7 +210,7 @@ proptest! {
 
     #[test]
     fn rows_of_sessions_close_as_the_watermark_says(
-        steps in steps(true), emit_on_close in any::<bool>(), lateness in 0i64..10, gap in 0i64..8,
+        steps in steps(true), emit_on_close in any::<bool>(), lateness in 0i64..20, gap in 0i64..8,
     ) {
         let close = session_close(emit_on_close, lateness);
         let spec = SessionSpec { time_column: 0, gap_us: gap * S, partition_by: vec![1], close };
@@ -231,7 +231,7 @@ proptest! {
     }
 
     #[test]
-    fn held_back_rows_leave_as_the_watermark_says(steps in steps(true), lateness in 0i64..10) {
+    fn held_back_rows_leave_as_the_watermark_says(steps in steps(true), lateness in 0i64..20) {
         let spec = close(0, true, lateness);
         let build = || Box::new(EmitOnCloseOperator::new(&spec).unwrap()) as Box<dyn Operator>;
         for (watermark, live, view) in drive(build, &steps, lateness) {
