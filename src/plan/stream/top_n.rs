@@ -173,8 +173,9 @@ pub(super) fn project(graph: &mut Graph<'_>, input: usize, projection: Vec<Proje
         NodeKind::Operator(OperatorSpec::TopN(spec)) => spec.with_row_number,
         _ => false,
     };
-    let counter = graph.schema(top_n).fields().len() - 1;
-    if !numbered || reads.is_some_and(|column| column >= counter) {
+    // The number is the last column. What is no top-N may have no column at all (`SELECT 1 FROM t`).
+    let is_counter = |column: usize| column + 1 >= graph.schema(top_n).fields().len();
+    if !numbered || reads.is_some_and(is_counter) {
         return node;
     }
     let fields = graph.schema(node).fields().clone();
