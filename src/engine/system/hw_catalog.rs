@@ -93,7 +93,10 @@ fn sources(shared: &Shared) -> Arc<dyn TableSource> {
         };
         let error = match (&reading.failure, status) {
             (Some(failure), _) => Some(failure.message.clone()),
-            (None, "paused") => Some(shared.memory_error().message),
+            (None, "paused") => {
+                let error = shared.memory_error();
+                Some([Some(error.message), error.detail].into_iter().flatten().collect::<Vec<_>>().join(": "))
+            }
             _ => None,
         };
         Some(vec![
