@@ -7,7 +7,9 @@ pub mod functions;
 mod recompute;
 
 pub use error::KernelError;
-pub use expr::{CompiledExpr, cast_array, Evaluated, Literal, ScalarExpr, evaluate_delta, from_logical, scalar_value_to_literal};
+pub use expr::{
+    CompiledExpr, Evaluated, Literal, ScalarExpr, cast_array, evaluate_delta, from_logical, scalar_value_to_literal,
+};
 pub use recompute::{
     FrameBound, FrameSpec, RecomputeCall, RecomputeKind, RecomputeSort, RecomputeSpec, Recomputed, Recomputer,
 };

@@ -225,7 +225,8 @@ impl Grouping {
             roles.push(role);
         }
         let has_window = roles.iter().flatten().any(|r| matches!(r, GroupColumn::WindowStart | GroupColumn::WindowEnd));
-        let arguments = self.calls.iter().flat_map(|c| c.argument.iter().map(|(e, ..)| e).chain(c.filter.iter().map(|(e, _)| e)));
+        let arguments =
+            self.calls.iter().flat_map(|c| c.argument.iter().map(|(e, ..)| e).chain(c.filter.iter().map(|(e, _)| e)));
         let predicate_below = peeled.predicate.iter().flat_map(|p| p.columns()).all(|c| c < peeled.width);
         if !has_window || !predicate_below || !arguments.into_iter().all(below_window) {
             return None;
