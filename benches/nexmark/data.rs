@@ -91,10 +91,7 @@ fn rows(table: &str, columns: &[(&'static str, DataType)], events: u64) -> Vec<R
         }
     }
     let all = arrow::compute::concat_batches(&batches[0].schema(), &batches).expect("one schema");
-    (0..all.num_rows())
-        .step_by(BATCH_ROWS)
-        .map(|from| all.slice(from, BATCH_ROWS.min(all.num_rows() - from)))
-        .collect()
+    (0..all.num_rows()).step_by(BATCH_ROWS).map(|from| all.slice(from, BATCH_ROWS.min(all.num_rows() - from))).collect()
 }
 
 fn object(id: ObjectId, table: &str, columns: &[(&'static str, DataType)]) -> CatalogObject {

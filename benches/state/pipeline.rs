@@ -87,8 +87,7 @@ impl Pipeline {
         });
         let runtime = Runtime::start(workers, MemoryBudget::new(usize::MAX), events).expect("starts");
         let schema = graph.output().schema.clone();
-        let shards: Vec<Arc<Shard>> =
-            (0..workers).map(|_| Shard::new(schema.clone(), planned.key.clone())).collect();
+        let shards: Vec<Arc<Shard>> = (0..workers).map(|_| Shard::new(schema.clone(), planned.key.clone())).collect();
         let shards = Arc::new(shards);
         runtime.create(CreateDataflow { graph: graph.clone(), shards: shards.clone(), start: Start::Fresh });
         runtime.attach(VIEW);

@@ -83,6 +83,8 @@ pub fn report(keys: u64, epochs: u64) {
     let after = point_reads(&shard, keys, epoch);
     times.sort_unstable();
     let (p50, p99) = (percentile(&times, 0.5), percentile(&times, 0.99));
-    println!("| one-row epoch on {keys} rows, a reader holding a snapshot, p50 / p99 µs | {p50:.1} / {p99:.1} | ≤ 20 | – |");
+    println!(
+        "| one-row epoch on {keys} rows, a reader holding a snapshot, p50 / p99 µs | {p50:.1} / {p99:.1} | ≤ 20 | – |"
+    );
     println!("| point read before / after {epochs} one-row epochs, p50 µs | {before:.2} / {after:.2} | as fast | – |");
 }

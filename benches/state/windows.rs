@@ -31,6 +31,8 @@ pub fn report() {
     }
     pipeline.epoch(vec![], 0, WATERMARK_END, false);
     let after = aggregate_bytes(&pipeline);
-    println!("| aggregate state: before / peak of 100 windows / after all closed | {before} / {peak} / {after} | back | – |");
+    println!(
+        "| aggregate state: before / peak of 100 windows / after all closed | {before} / {peak} / {after} | back | – |"
+    );
     pipeline.runtime.shutdown();
 }

@@ -51,18 +51,37 @@ pub enum Start {
 pub(crate) enum Command {
     Create(Box<CreateDataflow>),
     /// Shared feed: to every attached dataflow that reads the relation.
-    Feed { epoch: Epoch, batch: FeedBatch },
+    Feed {
+        epoch: Epoch,
+        batch: FeedBatch,
+    },
     /// Private feed of one dataflow that is catching up.
-    FeedPrivate { dataflow: ObjectId, epoch: Epoch, batch: FeedBatch },
+    FeedPrivate {
+        dataflow: ObjectId,
+        epoch: Epoch,
+        batch: FeedBatch,
+    },
     /// The dataflow takes part in shared epochs from here on, but its shared commands wait for `Attach`.
-    Hold { dataflow: ObjectId },
+    Hold {
+        dataflow: ObjectId,
+    },
     /// Private feeds are over: what was held follows, then the shared feed.
-    Attach { dataflow: ObjectId },
+    Attach {
+        dataflow: ObjectId,
+    },
     /// Opens an epoch that concerns these dataflows; all its feeds have been sent.
-    Advance { record: Arc<EpochRecord>, dataflows: Arc<Vec<ObjectId>> },
+    Advance {
+        record: Arc<EpochRecord>,
+        dataflows: Arc<Vec<ObjectId>>,
+    },
     /// The same for one dataflow that is catching up; not part of the shared order.
-    AdvancePrivate { dataflow: ObjectId, record: Arc<EpochRecord> },
-    Drop { dataflow: ObjectId },
+    AdvancePrivate {
+        dataflow: ObjectId,
+        record: Arc<EpochRecord>,
+    },
+    Drop {
+        dataflow: ObjectId,
+    },
     Shutdown,
 }
 

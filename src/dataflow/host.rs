@@ -150,12 +150,7 @@ impl Host {
     }
 
     /// Seals one epoch; `None` if fuel ran out before it was done.
-    fn seal(
-        &mut self,
-        record: &EpochRecord,
-        emit: &mut impl FnMut(Epoch, &mut Output),
-        start: Instant,
-    ) -> Option<()> {
+    fn seal(&mut self, record: &EpochRecord, emit: &mut impl FnMut(Epoch, &mut Output), start: Instant) -> Option<()> {
         loop {
             if self.failed {
                 return Some(());

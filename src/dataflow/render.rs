@@ -50,7 +50,11 @@ pub struct RenderContext<'a> {
     pub tap: Rc<RefCell<dyn Tap>>,
 }
 
-pub fn render(worker: &mut Worker, create: &CreateDataflow, context: &RenderContext<'_>) -> Result<Rendered, (u32, OperatorError)> {
+pub fn render(
+    worker: &mut Worker,
+    create: &CreateDataflow,
+    context: &RenderContext<'_>,
+) -> Result<Rendered, (u32, OperatorError)> {
     let records: Rc<RefCell<RecordQueue>> = Rc::default();
     let (me, workers) = (worker.index(), worker.peers());
     let operators = build_operators(create, me, workers)?;
@@ -120,12 +124,16 @@ fn build_operators(
 }
 
 /// Hands over the rows of one written batch whose vnodes this worker owns.
-fn restore(operator: &mut dyn Operator, table: &RestoredBatch, worker: usize, workers: usize) -> Result<(), OperatorError> {
+fn restore(
+    operator: &mut dyn Operator,
+    table: &RestoredBatch,
+    worker: usize,
+    workers: usize,
+) -> Result<(), OperatorError> {
     let keys: Vec<_> = table.vnode_columns.iter().map(|c| table.batch.column(*c).clone()).collect();
     let hashes = hash_columns(&keys, table.batch.num_rows())?;
-    let owned: Vec<u32> = (0..hashes.len() as u32)
-        .filter(|row| worker_of(vnode_of(hashes[*row as usize]), workers) == worker)
-        .collect();
+    let owned: Vec<u32> =
+        (0..hashes.len() as u32).filter(|row| worker_of(vnode_of(hashes[*row as usize]), workers) == worker).collect();
     if owned.is_empty() {
         return Ok(());
     }

@@ -7,12 +7,13 @@ use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use catalog::Catalog;
 use connectors::admission::Admission;
 use operators::{Cut, TableKind};
 use serde::{Deserialize, Serialize};
-use state::{BlockKind, Checkpoint, CheckpointStats, DurableStore, StateBlock};
+use state::{BlockKind, Checkpoint, CheckpointStats, DurableStore, StateBlock, StateError};
 use tokio::sync::oneshot;
 use types::{Epoch, Incarnation, ObjectId};
 
@@ -65,6 +66,7 @@ enum Message {
     Begin(Box<CheckpointRequest>),
     Cut { dataflow: ObjectId, operator: u32, worker: usize, epoch: Epoch, cut: Cut },
     Forget(ObjectId),
+    GiveUp(ObjectId),
     Stop,
 }
 
@@ -77,6 +79,8 @@ pub struct Checkpointer {
 
 /// Records kept for `hw_catalog.checkpoints`.
 const RECORDS_KEPT: usize = 100;
+/// Pause between attempts while the disk is full.
+const DISK_FULL_PAUSE: Duration = Duration::from_secs(1);
 
 impl Checkpointer {
     pub fn start(store: DurableStore, workers: usize, clock: Sender<ClockMessage>) -> Arc<Checkpointer> {
@@ -101,6 +105,11 @@ impl Checkpointer {
     /// A dropped relation sends no more cuts and its state may go.
     pub fn forget(&self, relation: ObjectId) {
         self.send(Message::Forget(relation));
+    }
+
+    /// A failed relation leaves the running checkpoint; a restart builds it anew.
+    pub fn give_up(&self, relation: ObjectId) {
+        self.send(Message::GiveUp(relation));
     }
 
     pub fn finished(&self) -> Vec<CheckpointRecord> {
@@ -148,15 +157,21 @@ impl Writer {
                 }
                 Message::Forget(relation) => {
                     self.store.drop_relations(&[relation]);
-                    if let Some(pending) = &mut self.pending {
-                        pending.missing.remove(&relation);
-                        pending.blocks.iter_mut().for_each(|b| b.retain(|block| block.relation != relation));
-                        pending.request.payload.dataflows.retain(|id| *id != relation);
-                    }
+                    self.leave_out(relation);
                 }
+                Message::GiveUp(relation) => self.leave_out(relation),
                 Message::Stop => return,
             }
             self.commit_if_complete();
+        }
+    }
+
+    /// Takes a relation out of the running checkpoint.
+    fn leave_out(&mut self, relation: ObjectId) {
+        if let Some(pending) = &mut self.pending {
+            pending.missing.remove(&relation);
+            pending.blocks.iter_mut().for_each(|b| b.retain(|block| block.relation != relation));
+            pending.request.payload.dataflows.retain(|id| *id != relation);
         }
     }
 
@@ -190,6 +205,19 @@ impl Writer {
         }
     }
 
+    /// Commits, waiting for space on a full disk: the blocks are held, reads go on, writes are refused by the journal.
+    fn commit(&self, checkpoint: &Checkpoint) -> Result<CheckpointStats, StateError> {
+        loop {
+            match self.store.commit_checkpoint(checkpoint.clone()) {
+                Err(StateError::DiskFull { .. }) => {
+                    tracing::error!("disk full: the checkpoint waits for space");
+                    std::thread::sleep(DISK_FULL_PAUSE);
+                }
+                result => return result,
+            }
+        }
+    }
+
     fn commit_if_complete(&mut self) {
         if self.pending.as_ref().is_none_or(|p| !p.missing.is_empty()) {
             return;
@@ -203,7 +231,7 @@ impl Writer {
             blocks,
             payload: serde_json::to_value(payload).expect("a payload has a JSON form"),
         };
-        match self.store.commit_checkpoint(checkpoint) {
+        match self.commit(&checkpoint) {
             Ok(stats) => {
                 tracing::debug!(epoch = payload.epoch, bytes = stats.bytes_written, "committed checkpoint");
                 let mut records = self.records.lock().expect("not poisoned");

@@ -43,7 +43,7 @@ pub enum ClockMessage {
     /// The journal synced; durable table writes may enter.
     Durable,
     AddSource(Box<SourceEntry>),
-    /// A source's feed was started: the clock returns its permits.
+    /// A source's feed was started: the clock stops it with the source.
     SetFeed {
         source: ObjectId,
         feed: FeedHandle,
@@ -51,9 +51,15 @@ pub enum ClockMessage {
     RemoveSource {
         source: ObjectId,
     },
+    /// `temporary`: its state is not part of checkpoints.
     Create {
         create: Box<CreateDataflow>,
         readable: Readable,
+        temporary: bool,
+    },
+    /// A dataflow stopped; it takes part in nothing any more.
+    Failed {
+        dataflow: ObjectId,
     },
     /// How far the sources behind a dataflow have been read.
     Histories {
@@ -149,6 +155,8 @@ struct Dataflow {
     /// External inputs reached through any number of relations.
     roots: BTreeSet<ObjectId>,
     joined: bool,
+    temporary: bool,
+    failed: bool,
 }
 
 /// Everything the clock starts from.
@@ -280,7 +288,13 @@ impl Clock {
                 }
             }
             ClockMessage::RemoveSource { source } => self.remove_source(source),
-            ClockMessage::Create { create, readable } => self.create(*create, readable),
+            ClockMessage::Create { create, readable, temporary } => self.create(*create, readable, temporary),
+            ClockMessage::Failed { dataflow } => {
+                if let Some(dataflow) = self.dataflows.get_mut(&dataflow) {
+                    dataflow.failed = true;
+                }
+                self.checkpointer.give_up(dataflow);
+            }
             ClockMessage::Histories { dataflow, reply } => {
                 let _ = reply.send(self.histories(dataflow));
             }
@@ -317,7 +331,7 @@ impl Clock {
         }
     }
 
-    fn create(&mut self, create: CreateDataflow, readable: Readable) {
+    fn create(&mut self, create: CreateDataflow, readable: Readable, temporary: bool) {
         let id = create.graph.relation;
         let mut roots = BTreeSet::new();
         for input in create.graph.inputs() {
@@ -338,7 +352,7 @@ impl Clock {
             self.deadlines.insert(id, now_us());
         }
         self.oracle.add(id, sealed, from, joined);
-        self.dataflows.insert(id, Dataflow { graph: create.graph.clone(), roots, joined });
+        self.dataflows.insert(id, Dataflow { graph: create.graph.clone(), roots, joined, temporary, failed: false });
         self.runtime.create(create);
         if joined {
             self.runtime.attach(id);
@@ -434,7 +448,7 @@ impl Clock {
         let concerned: Vec<ObjectId> = self
             .dataflows
             .iter()
-            .filter(|(_, d)| d.joined)
+            .filter(|(_, d)| d.joined && !d.failed)
             .filter(|(id, d)| checkpoint || due.contains(id) || d.roots.iter().any(|r| touched.contains(r)))
             .map(|(id, _)| *id)
             .collect();
@@ -459,9 +473,6 @@ impl Clock {
         batches: &mut Vec<FeedBatch>,
     ) {
         let Some(source) = self.sources.get_mut(&chunk.source) else { return };
-        if let Some(feed) = &source.feed {
-            feed.permits.release();
-        }
         let entry = &mut source.entry;
         if chunk.admission.is_some() {
             entry.admission = chunk.admission;
@@ -578,6 +589,7 @@ impl Clock {
         self.dirty = false;
         let dataflows: BTreeMap<ObjectId, usize> = concerned
             .iter()
+            .filter(|id| !self.dataflows[id].temporary)
             .map(|id| {
                 let operators = |n: &&dataflow::Node| matches!(n.kind, dataflow::NodeKind::Operator(_));
                 (*id, self.dataflows[id].graph.nodes.iter().filter(operators).count())

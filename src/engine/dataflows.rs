@@ -39,11 +39,18 @@ pub(crate) fn columns_read(graph: &DataflowGraph) -> BTreeMap<ObjectId, BTreeSet
 
 /// Creates the dataflow of `graph`, catches up, and returns once it follows the shared feed.
 /// On error or cancellation the dataflow is gone again.
-pub(crate) fn build(shared: &Shared, graph: Arc<DataflowGraph>, job: &Job) -> Result<Arc<Relation>, SqlError> {
+///
+/// `temporary`: it lives with a subscription and is not part of checkpoints.
+pub(crate) fn build(
+    shared: &Shared,
+    graph: Arc<DataflowGraph>,
+    job: &Job,
+    temporary: bool,
+) -> Result<Arc<Relation>, SqlError> {
     let relation = Relation::new(graph.clone(), shared.runtime.workers());
     let id = relation.id;
     shared.relations.lock().expect("not poisoned").insert(id, relation.clone());
-    let result = build_steps(shared, &relation, job);
+    let result = build_steps(shared, &relation, job, temporary);
     if let Err(error) = result {
         remove(shared, id);
         return Err(error);
@@ -51,7 +58,7 @@ pub(crate) fn build(shared: &Shared, graph: Arc<DataflowGraph>, job: &Job) -> Re
     Ok(relation)
 }
 
-fn build_steps(shared: &Shared, relation: &Relation, job: &Job) -> Result<(), SqlError> {
+fn build_steps(shared: &Shared, relation: &Relation, job: &Job, temporary: bool) -> Result<(), SqlError> {
     let sources: Vec<(Arc<SourceRuntime>, BTreeSet<usize>)> = columns_read(&relation.graph)
         .into_iter()
         .filter_map(|(id, columns)| shared.source(id).map(|source| (source, columns)))
@@ -59,7 +66,7 @@ fn build_steps(shared: &Shared, relation: &Relation, job: &Job) -> Result<(), Sq
     let started: Vec<_> = sources.iter().filter(|(source, _)| source.started()).cloned().collect();
     let readable = if started.is_empty() { Readable::AtOnce } else { Readable::AfterJoin };
     let create = CreateDataflow { graph: relation.graph.clone(), shards: relation.shards.clone(), start: Start::Fresh };
-    send(shared, ClockMessage::Create { create: Box::new(create), readable })?;
+    send(shared, ClockMessage::Create { create: Box::new(create), readable, temporary })?;
     if !started.is_empty() {
         for (source, columns) in &started {
             widen(shared, source, columns)?;

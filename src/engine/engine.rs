@@ -248,7 +248,7 @@ pub(crate) fn event_handler(
         Event::Failed { dataflow, operator, error } => {
             tracing::error!(relation = %dataflow, operator, error = %error, "dataflow stopped");
             oracle.fail(dataflow, error.to_sql_error());
-            let _ = clock.send(ClockMessage::Sealed);
+            let _ = clock.send(ClockMessage::Failed { dataflow });
         }
     })
 }

@@ -24,9 +24,10 @@ const WAIT_MAX: Duration = Duration::from_millis(100);
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// What one read brought, after admission. Rows may be empty: decisions and watermarks travel too.
-#[derive(Debug)]
 pub struct FeedChunk {
     pub source: ObjectId,
+    /// Returned when the chunk has been put into an epoch.
+    pub permit: Option<Permit>,
     pub events: Vec<HistoryEvent>,
     pub rows: RecordBatch,
     /// Which columns of the source `rows` carries.
@@ -70,7 +71,7 @@ pub struct FeedStart {
 /// The clock's and the engine's end of a feed.
 pub struct FeedHandle {
     pub control: Sender<FeedControl>,
-    pub permits: Arc<Permits>,
+    permits: Arc<Permits>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -91,22 +92,36 @@ pub struct Permits {
     freed: Condvar,
 }
 
+/// One taken permit; dropping it gives it back.
+pub struct Permit {
+    permits: Arc<Permits>,
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.permits.release();
+    }
+}
+
 impl Permits {
     fn new(count: usize) -> Arc<Permits> {
         Arc::new(Permits { state: Mutex::new((count, false)), freed: Condvar::new() })
     }
 
-    /// False once closed.
-    fn acquire(&self) -> bool {
+    /// Waits for a permit; `None` once closed.
+    fn acquire(self: &Arc<Self>) -> Option<Permit> {
         let mut state = self.state.lock().expect("no panic while holding permits");
         while state.0 == 0 && !state.1 {
             state = self.freed.wait(state).expect("no panic while holding permits");
         }
-        state.0 = state.0.saturating_sub(1);
-        !state.1
+        if state.1 {
+            return None;
+        }
+        state.0 -= 1;
+        Some(Permit { permits: self.clone() })
     }
 
-    pub fn release(&self) {
+    fn release(&self) {
         self.state.lock().expect("no panic while holding permits").0 += 1;
         self.freed.notify_one();
     }
@@ -185,22 +200,16 @@ impl Feed {
                     Control::None => {}
                 }
             }
-            if !self.permits.acquire() {
-                return Ok(());
-            }
-            let (sent, ended) = self.turn(reader.as_mut())?;
-            if !sent {
-                self.permits.release();
-            }
-            if ended {
+            let Some(permit) = self.permits.acquire() else { return Ok(()) };
+            if self.turn(reader.as_mut(), permit)? {
                 self.wait_for_stop();
                 return Ok(());
             }
         }
     }
 
-    /// One read. Returns whether a chunk was sent (it then holds the permit) and whether the input has ended.
-    fn turn(&mut self, reader: &mut dyn SourceReader) -> Result<(bool, bool), ConnectorError> {
+    /// One read. Returns whether nothing more will come.
+    fn turn(&mut self, reader: &mut dyn SourceReader, permit: Permit) -> Result<bool, ConnectorError> {
         let event = reader.next(self.wait())?;
         let now = now_us();
         let mut decisions = vec![];
@@ -244,10 +253,11 @@ impl Feed {
         out.ended = ended;
         out.admission = Some(self.start.admission.clone());
         if out.events.is_empty() && out.errors.is_empty() && !ended {
-            return Ok((false, false));
+            return Ok(false);
         }
+        out.permit = Some(permit);
         let sent = self.clock.send(ClockMessage::Chunk(out)).is_ok();
-        Ok((sent, ended || !sent))
+        Ok(ended || !sent)
     }
 
     fn wait(&self) -> Duration {
@@ -263,6 +273,7 @@ impl Feed {
         let schema = self.start.config.schema().project(&self.columns).expect("columns of the source");
         FeedChunk {
             source: self.start.source,
+            permit: None,
             events: vec![],
             rows: RecordBatch::new_empty(Arc::new(schema)),
             columns: self.columns.clone(),
@@ -296,7 +307,9 @@ impl Feed {
         }
         out.watermark = self.start.admission.watermark();
         out.admission = Some(self.start.admission.clone());
-        if !out.events.is_empty() && self.permits.acquire() {
+        if !out.events.is_empty() {
+            out.permit = self.permits.acquire();
+            // Fails only while the engine is stopping; the next read notices.
             let _ = self.clock.send(ClockMessage::Chunk(out));
         }
     }
@@ -322,7 +335,8 @@ impl Feed {
             out.watermark = admission.watermark();
             out.ended = out.watermark == WATERMARK_END && self.start.config.bounded();
             out.admission = Some(admission.clone());
-            self.permits.acquire() && self.clock.send(ClockMessage::Chunk(out)).is_ok()
+            out.permit = self.permits.acquire();
+            out.permit.is_some() && self.clock.send(ClockMessage::Chunk(out)).is_ok()
         })?;
         self.start.admission = cursor.admission;
         self.offsets = cursor.position;

@@ -108,15 +108,20 @@ impl Parameters {
 
     fn checked(&self, name: &str, value: &str) -> Result<String, SqlError> {
         let invalid = |expected: &str| {
-            SqlError::new(SqlState::InvalidParameterValue, format!("invalid value for parameter \"{name}\": \"{value}\""))
-                .with_hint(format!("Expected {expected}."))
+            SqlError::new(
+                SqlState::InvalidParameterValue,
+                format!("invalid value for parameter \"{name}\": \"{value}\""),
+            )
+            .with_hint(format!("Expected {expected}."))
         };
         match name {
             "statement_timeout" | "lock_timeout" | "idle_in_transaction_session_timeout" => {
                 let timeout = milliseconds(value).ok_or_else(|| invalid("milliseconds, or a time like '5s'"))?;
                 Ok(timeout.to_string())
             }
-            "background_ddl" => boolean(value).map(|on| if on { "on" } else { "off" }.to_string()).ok_or_else(|| invalid("on or off")),
+            "background_ddl" => {
+                boolean(value).map(|on| if on { "on" } else { "off" }.to_string()).ok_or_else(|| invalid("on or off"))
+            }
             "client_encoding" => {
                 // As Postgres compares encoding names: letters and digits only (a driver sends `'utf-8'`, quotes and all).
                 let letters: String = value.chars().filter(char::is_ascii_alphanumeric).collect();

@@ -274,6 +274,12 @@ fn restore_dataflows(
     payload: &CheckpointPayload,
 ) -> Result<Vec<Arc<DataflowGraph>>, SqlError> {
     let mut rebuild = vec![];
+    // State of relations that are gone, or that are built anew, must not meet new state.
+    let restored: BTreeSet<ObjectId> = payload.dataflows.iter().copied().collect();
+    let catalog = shared.catalog();
+    let stale = |id: &ObjectId| !restored.contains(id) || catalog.get(*id).is_none();
+    let stale: Vec<ObjectId> = recovered.state.relations().into_iter().filter(stale).collect();
+    shared.store.drop_relations(&stale);
     for object in shared.catalog().objects.values() {
         let Some(graph) = graph_of(object)? else { continue };
         let is_table = matches!(object.body, ObjectBody::Table(_));
@@ -292,7 +298,10 @@ fn restore_dataflows(
         };
         let create = CreateDataflow { graph, shards: relation.shards.clone(), start };
         let stopping = |_| SqlError::new(types::SqlState::AdminShutdown, "the server is shutting down");
-        shared.clock.send(ClockMessage::Create { create: Box::new(create), readable }).map_err(stopping)?;
+        shared
+            .clock
+            .send(ClockMessage::Create { create: Box::new(create), readable, temporary: false })
+            .map_err(stopping)?;
     }
     Ok(rebuild)
 }
@@ -351,7 +360,7 @@ fn marker_of(markers: &mut Vec<std::sync::mpsc::Receiver<()>>) -> Sender<()> {
 fn rebuild_relations(shared: &Shared, graphs: Vec<Arc<DataflowGraph>>) -> Result<(), SqlError> {
     for graph in graphs {
         let job = shared.jobs.start(format!("rebuild relation {}", graph.relation));
-        dataflows::build(shared, graph, &job)?;
+        dataflows::build(shared, graph, &job, false)?;
     }
     Ok(())
 }

@@ -8,9 +8,9 @@ use arrow::datatypes::SchemaRef;
 use connectors::admission::{Admission, AdmissionOptions};
 use connectors::{ConfiguredSource, SourceConfig, SourceOptions};
 use dataflow::DataflowGraph;
-use operators::arrangement::Shard;
+use operators::arrangement::{Shard, first_error};
 use operators::spec::OperatorSpec;
-use types::{ObjectId, WATERMARK_NONE};
+use types::{Epoch, ObjectId, SqlError};
 
 use catalog::WatermarkEntry;
 
@@ -38,8 +38,11 @@ impl Relation {
         Arc::new(Relation { id: graph.relation, schema, key, shards: Arc::new(shards), graph: graph.clone() })
     }
 
-    pub fn memory_bytes(&self) -> usize {
-        self.shards.iter().map(|shard| shard.memory_bytes()).sum()
+    /// The first error that the relation holds at `epoch`, over all workers: an error and its retraction may lie in
+    /// different shards.
+    pub fn error_at(&self, epoch: Epoch) -> Option<SqlError> {
+        let snapshots: Vec<_> = self.shards.iter().map(|shard| shard.snapshot(epoch)).collect();
+        first_error(&snapshots)
     }
 }
 
@@ -105,9 +108,5 @@ impl SourceRuntime {
     pub fn place_time_column(&self, admission: &mut Admission, columns: &[usize]) {
         let time = self.watermark.as_ref().map(|w| w.column);
         admission.options.time_column = time.and_then(|t| columns.iter().position(|c| *c == t));
-    }
-
-    pub fn current_watermark(&self) -> i64 {
-        self.stats.read().watermark.unwrap_or(WATERMARK_NONE)
     }
 }

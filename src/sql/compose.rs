@@ -12,8 +12,7 @@ pub fn select_from(name: &ObjectName, alias: Option<&Ident>) -> Query {
         unreachable!("the template reads a table")
     };
     *table = name.clone();
-    *table_alias =
-        alias.map(|alias| TableAlias { explicit: true, name: alias.clone(), columns: vec![], at: None });
+    *table_alias = alias.map(|alias| TableAlias { explicit: true, name: alias.clone(), columns: vec![], at: None });
     query
 }
 

@@ -82,7 +82,11 @@ impl DeltaBatch {
 
     /// The rows at `indices`, in that order.
     pub fn take(&self, indices: &UInt32Array) -> Self {
-        let rows = take_record_batch(&self.rows, indices).expect("indices lie inside the batch");
+        let rows = if self.rows.num_columns() == 0 {
+            self.rows.slice(0, indices.len())
+        } else {
+            take_record_batch(&self.rows, indices).expect("indices lie inside the batch")
+        };
         let diffs =
             self.diffs.as_ref().map(|d| indices.values().iter().map(|i| d[*i as usize]).collect::<Vec<i64>>().into());
         DeltaBatch { rows, diffs }

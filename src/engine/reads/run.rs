@@ -144,7 +144,7 @@ fn provider(
     pin: &Arc<Pin>,
 ) -> Result<Arc<dyn datafusion::logical_expr::TableSource>, SqlError> {
     if let Some(relation) = shared.relation(id) {
-        if let Some(error) = relation.shards.iter().find_map(|shard| shard.snapshot(pin.epoch()).error()) {
+        if let Some(error) = relation.error_at(pin.epoch()) {
             return Err(error);
         }
         let shards = Shards(relation.shards.clone());

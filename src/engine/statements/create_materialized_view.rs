@@ -126,7 +126,7 @@ fn build(
     object: CatalogObject,
     job: &Job,
 ) -> Result<(), SqlError> {
-    let relation = dataflows::build(shared, graph, job)?;
+    let relation = dataflows::build(shared, graph, job, false)?;
     let complete = dataflows::wait_complete(shared, &relation, job).and_then(|()| {
         let _ddl = shared.ddl.blocking_lock();
         let catalog = shared.catalog();

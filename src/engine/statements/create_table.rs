@@ -43,7 +43,7 @@ pub(crate) async fn execute(session: &mut Session, create: &CreateTable, text: &
         let shared = shared.clone();
         move || {
             shared.change_catalog(vec![CatalogChange::Put(object)])?;
-            let relation = dataflows::build(&shared, graph, &job)?;
+            let relation = dataflows::build(&shared, graph, &job, false)?;
             dataflows::wait_complete(&shared, &relation, &job)
         }
     });

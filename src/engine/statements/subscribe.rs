@@ -119,7 +119,7 @@ async fn build(
     let job = shared.jobs.start("SUBSCRIBE");
     let temporary = Temporary { shared: shared.clone(), id };
     let built = tokio::task::spawn_blocking(move || {
-        let relation = dataflows::build(&shared, Arc::new(planned.graph), &job)?;
+        let relation = dataflows::build(&shared, Arc::new(planned.graph), &job, true)?;
         Ok::<_, SqlError>(relation)
     });
     let relation = built.await.map_err(|e| SqlError::internal(e.to_string()))??;
@@ -190,7 +190,7 @@ impl Follower {
             let message = "the subscribed relation was dropped";
             return Some(SqlError::new(types::SqlState::UndefinedTable, message));
         }
-        self.relation.shards.iter().find_map(|shard| shard.snapshot(Epoch::MAX).error())
+        self.relation.error_at(Epoch::MAX)
     }
 
     async fn send(&self, batches: Vec<RecordBatch>) -> bool {

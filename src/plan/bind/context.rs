@@ -141,6 +141,13 @@ impl ContextProvider for Context {
         })
     }
 
+    fn create_cte_work_table(&self, name: &str, schema: SchemaRef) -> Result<Arc<dyn TableSource>> {
+        self.environment.work_table(name, &schema).ok_or_else(|| {
+            let refused = PlanError::unsupported("WITH RECURSIVE is not supported here", "");
+            DataFusionError::External(Box::new(refused))
+        })
+    }
+
     fn get_expr_planners(&self) -> &[Arc<dyn ExprPlanner>] {
         functions::expr_planners()
     }
