@@ -23,6 +23,22 @@ pub fn rows(expected: &[String], answer: &Answer) -> Result<(), String> {
     if equal { Ok(()) } else { Err(both(&wanted, &actual)) }
 }
 
+/// Compares without regard to order: what a stream brings within one epoch has none.
+pub fn unordered_rows(expected: &[String], answer: &Answer) -> Result<(), String> {
+    let mut left = printed(answer);
+    let wanted = expected_rows(expected, answer);
+    for row in &wanted {
+        let equal = |actual: &Vec<String>| {
+            actual.len() == row.len() && row.iter().zip(actual).all(|(wanted, actual)| matches(wanted, actual))
+        };
+        match left.iter().position(equal) {
+            Some(found) => drop(left.remove(found)),
+            None => return Err(both(&wanted, &printed(answer))),
+        }
+    }
+    if left.is_empty() { Ok(()) } else { Err(both(&wanted, &printed(answer))) }
+}
+
 /// Rows that a text block promises of a stream; the stream is cut after so many.
 pub fn promised(expected: &[String], answer: &Answer) -> usize {
     let heading = usize::from(!answer.is_copy);

@@ -67,7 +67,20 @@ pub async fn block(client: &mut Client, block: &Block) -> Result<(), String> {
     }
 }
 
+/// Runs one statement. One that takes too long is cancelled and fails as such.
 async fn run(client: &Client, statement: &str) -> Result<Answer, Error> {
+    let answer = answer(client, statement);
+    tokio::pin!(answer);
+    match tokio::time::timeout(PATIENCE, &mut answer).await {
+        Ok(answer) => answer,
+        Err(_) => {
+            cancel(client).await;
+            answer.await
+        }
+    }
+}
+
+async fn answer(client: &Client, statement: &str) -> Result<Answer, Error> {
     if is_copy(statement) {
         let mut answer = Answer { is_copy: true, ..Answer::default() };
         let mut stream = Box::pin(client.client.copy_out(statement).await?);
@@ -150,7 +163,7 @@ async fn stream(client: &Client, statement: &str, expected: &[String]) -> Result
     };
     let ended = tokio::time::timeout(PATIENCE, read).await;
     match ended {
-        Ok(Ok(())) => compare::rows(expected, &answer),
+        Ok(Ok(())) => compare::unordered_rows(expected, &answer),
         Ok(Err(error)) => Err(format!("{statement}\n{}", error_text(&error))),
         Err(_) => {
             cancel(client).await;
