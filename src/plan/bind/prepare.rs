@@ -8,12 +8,16 @@ use sql::ast::{self, Expr, VisitMut, VisitorMut};
 
 use crate::PlanError;
 
-pub(crate) fn prepare_query(query: &mut ast::Query) -> Result<(), PlanError> {
-    finish(query.visit(&mut Prepare))
+/// Between a name and a number: an internal name for a result column whose own name is taken.
+pub(super) const REPEATED: char = '\u{1}';
+
+/// `distinct_names`: columns that repeat a name get an internal one, see [`REPEATED`].
+pub(crate) fn prepare_query(query: &mut ast::Query, distinct_names: bool) -> Result<(), PlanError> {
+    finish(query.visit(&mut Prepare { distinct_names }))
 }
 
 pub(crate) fn prepare_expr(expr: &mut Expr) -> Result<(), PlanError> {
-    finish(expr.visit(&mut Prepare))
+    finish(expr.visit(&mut Prepare { distinct_names: false }))
 }
 
 fn finish(flow: ControlFlow<PlanError>) -> Result<(), PlanError> {
@@ -23,7 +27,9 @@ fn finish(flow: ControlFlow<PlanError>) -> Result<(), PlanError> {
     }
 }
 
-struct Prepare;
+struct Prepare {
+    distinct_names: bool,
+}
 
 impl VisitorMut for Prepare {
     type Break = PlanError;
@@ -38,10 +44,34 @@ impl VisitorMut for Prepare {
         }
     }
 
+    fn pre_visit_table_factor(&mut self, factor: &mut ast::TableFactor) -> ControlFlow<PlanError> {
+        match unsupported_modifier(factor) {
+            Some(error) => ControlFlow::Break(error),
+            None => ControlFlow::Continue(()),
+        }
+    }
+
     fn pre_visit_select(&mut self, select: &mut ast::Select) -> ControlFlow<PlanError> {
         name_items(&mut select.projection);
-        separate_items(&mut select.projection);
+        if self.distinct_names {
+            number_repeated(&mut select.projection);
+        }
         ControlFlow::Continue(())
+    }
+
+    fn pre_visit_table_factor(&mut self, factor: &mut ast::TableFactor) -> ControlFlow<PlanError> {
+        // The binder would read the table as if these were not there.
+        match factor {
+            ast::TableFactor::Table { version: Some(_), .. } => ControlFlow::Break(PlanError::unsupported(
+                "reading a relation as of another time is not supported",
+                "Join with a condition on the times, or keep the latest row by ROW_NUMBER() … = 1.",
+            )),
+            ast::TableFactor::Table { sample: Some(_), .. } => ControlFlow::Break(PlanError::unsupported(
+                "TABLESAMPLE is not supported",
+                "Filter on a condition, for example a remainder of the key.",
+            )),
+            _ => ControlFlow::Continue(()),
+        }
     }
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<PlanError> {
@@ -55,6 +85,30 @@ impl VisitorMut for Prepare {
         }
         ControlFlow::Continue(())
     }
+}
+
+/// What the binder would overlook in FROM, with another answer as the result.
+fn unsupported_modifier(factor: &ast::TableFactor) -> Option<PlanError> {
+    let (version, sample, ordinality) = match factor {
+        ast::TableFactor::Table { version, sample, with_ordinality, .. } => {
+            (version.is_some(), sample.is_some(), *with_ordinality)
+        }
+        ast::TableFactor::Derived { sample, .. } => (false, sample.is_some(), false),
+        _ => return None,
+    };
+    if version {
+        return Some(PlanError::unsupported(
+            "FOR SYSTEM_TIME AS OF is not supported",
+            "Join with a view that keeps the version you want, for example by ROW_NUMBER() … = 1.",
+        ));
+    }
+    if sample {
+        return Some(PlanError::unsupported("TABLESAMPLE is not supported", "Filter by a hash of a column instead."));
+    }
+    if ordinality {
+        return Some(PlanError::unsupported("WITH ORDINALITY is not supported", "Use ROW_NUMBER() OVER ()."));
+    }
+    None
 }
 
 /// `FETCH FIRST n ROWS ONLY` is LIMIT n.
@@ -126,40 +180,24 @@ fn name_items(items: &mut [ast::SelectItem]) {
     }
 }
 
-/// Between the name of a repeated result column and what tells it from the others; `names.rs` cuts there.
-pub(super) const REPEATED: char = '\u{1}';
-
-/// Result columns may share a name; the binder's may not. Those that would clash get names of their own.
-fn separate_items(items: &mut [ast::SelectItem]) {
-    let bound: Vec<Option<String>> = items.iter().map(bound_name).collect();
+/// Unnamed items that repeat a name, and all beside a wildcard, which may bring the same one.
+fn number_repeated(items: &mut [ast::SelectItem]) {
+    let wildcard =
+        items.iter().any(|i| matches!(i, ast::SelectItem::Wildcard(_) | ast::SelectItem::QualifiedWildcard(..)));
     let mut taken = BTreeSet::new();
-    for (position, item) in items.iter_mut().enumerate() {
-        let Some(name) = &bound[position] else { continue };
-        let first = taken.insert(name.clone());
-        let (expr, visible) = match item {
-            // The first keeps its alias, which ORDER BY may name.
-            ast::SelectItem::ExprWithAlias { .. } if first => continue,
-            ast::SelectItem::ExprWithAlias { expr, alias } => (expr, fold(alias)),
-            ast::SelectItem::UnnamedExpr(_) if first && !bound[position + 1..].contains(&bound[position]) => continue,
+    for (number, item) in items.iter_mut().enumerate() {
+        let (expr, name) = match item {
             ast::SelectItem::UnnamedExpr(expr) => {
-                let visible = default_name(expr).or_else(|| column_name(expr));
-                (expr, visible.unwrap_or_else(|| "?column?".into()))
+                let name = default_name(expr).or_else(|| column_name(expr)).unwrap_or_else(|| "?column?".into());
+                (expr.clone(), name)
             }
+            ast::SelectItem::ExprWithAlias { expr, alias } => (expr.clone(), fold(alias)),
             _ => continue,
         };
-        let alias = ast::Ident::with_quote('"', format!("{visible}{REPEATED}{position}"));
-        *item = ast::SelectItem::ExprWithAlias { expr: expr.clone(), alias };
-    }
-}
-
-/// Equal for items that the binder would give the same name.
-fn bound_name(item: &ast::SelectItem) -> Option<String> {
-    match item {
-        ast::SelectItem::ExprWithAlias { alias, .. } => Some(fold(alias)),
-        // It calls all subqueries the same.
-        ast::SelectItem::UnnamedExpr(Expr::Subquery(_)) => Some(String::new()),
-        ast::SelectItem::UnnamedExpr(expr) => Some(expr.to_string()),
-        _ => None,
+        if !taken.insert(name.clone()) || wildcard {
+            let alias = ast::Ident::with_quote('"', format!("{name}{REPEATED}{number}"));
+            *item = ast::SelectItem::ExprWithAlias { expr, alias };
+        }
     }
 }
 
@@ -197,14 +235,6 @@ fn default_name(expr: &Expr) -> Option<String> {
         Expr::Floor { .. } => Some("floor".into()),
         Expr::Exists { .. } => Some("exists".into()),
         Expr::Nested(inner) => default_name(inner),
-        Expr::Subquery(query) => match query.body.as_ref() {
-            ast::SetExpr::Select(select) => match select.projection.first()? {
-                ast::SelectItem::UnnamedExpr(expr) => default_name(expr).or_else(|| column_name(expr)),
-                ast::SelectItem::ExprWithAlias { alias, .. } => Some(fold(alias)),
-                _ => None,
-            },
-            _ => None,
-        },
         _ => None,
     }
 }

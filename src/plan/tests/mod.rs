@@ -1,5 +1,15 @@
 //! Plan tests: SQL in, EXPLAIN out. `check_*` are the only callers of the API.
 
+mod aggregates;
+mod close;
+mod errors;
+mod expressions;
+mod joins;
+mod nexmark;
+mod queries;
+mod top_n;
+mod windows;
+
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, TimeUnit};
@@ -166,17 +176,4 @@ pub(crate) fn check_query(text: &str, expected: Expect) {
         Err(error) => show_error(&error),
     };
     expected.assert_eq(&shown);
-}
-
-#[test]
-fn result_columns_may_share_a_name() {
-    let names = |text: &str| {
-        let planned = query(text).expect("it plans");
-        let names: Vec<String> = planned.schema.fields().iter().map(|f| f.name().clone()).collect();
-        names.join(" ")
-    };
-    assert_eq!(names("SELECT 1 AS s, 2 AS s, 3 AS s"), "s s s");
-    assert_eq!(names("SELECT count(*), count(*) FROM (SELECT 1) q"), "count count");
-    assert_eq!(names("SELECT (SELECT 1 AS a), (SELECT 2 AS a), (SELECT 'x')"), "a a ?column?");
-    assert_eq!(names("SELECT 1, 1"), "?column? ?column?");
 }
