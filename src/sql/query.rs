@@ -37,7 +37,7 @@ fn refuse_writes(body: &SetExpr, at: sqlparser::tokenizer::Location) -> Parsed<(
             "Put the WITH clause into the SELECT of INSERT … SELECT.",
         )),
         SetExpr::Select(select) if select.into.is_some() => {
-            Err(Failure::unsupported(at, "SELECT INTO is not supported", "Use CREATE TABLE … AS."))
+            Err(Failure::unsupported(at, "SELECT INTO is not supported", "Create the table, then INSERT INTO … SELECT."))
         }
         SetExpr::SetOperation { left, right, .. } => {
             refuse_writes(left, at)?;

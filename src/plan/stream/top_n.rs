@@ -361,3 +361,15 @@ fn kept(graph: &mut Graph<'_>, label: &str, close: Option<&CloseSpec>, input: &S
     }
     Kept { text: text.into(), unbounded }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::tests::view;
+    use crate::ViewPlanOptions;
+
+    #[test]
+    fn constants_over_a_relation_whose_columns_nobody_reads() {
+        let planned = view("SELECT 1 AS one FROM bid", ViewPlanOptions::default());
+        assert_eq!(planned.expect("it can be planned").columns.len(), 1);
+    }
+}
