@@ -45,6 +45,12 @@ pub trait Environment: std::fmt::Debug + Send + Sync {
         None
     }
 
+    /// What stands for the recursive reference of WITH RECURSIVE while it runs; `None` refuses it.
+    fn work_table(&self, name: &str, schema: &SchemaRef) -> Option<Arc<dyn TableSource>> {
+        let _ = (name, schema);
+        None
+    }
+
     /// A scalar function that depends on the session, e.g. `current_schema()`. Overrides the built-in ones.
     fn scalar_function(&self, name: &str) -> Option<Arc<ScalarUDF>> {
         let _ = name;

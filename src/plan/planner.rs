@@ -110,8 +110,28 @@ impl Planner {
         query: &ast::Query,
         parameters: &[Option<DataType>],
     ) -> Result<PlannedQuery, PlanError> {
+        self.plan_bound(query, parameters, None)
+    }
+
+    /// A VALUES list of an INSERT: every value is cast to its column of `columns` by itself, so the types of different
+    /// rows need not have anything in common.
+    pub fn plan_values(
+        &self,
+        query: &ast::Query,
+        parameters: &[Option<DataType>],
+        columns: &SchemaRef,
+    ) -> Result<PlannedQuery, PlanError> {
+        self.plan_bound(query, parameters, Some(columns))
+    }
+
+    fn plan_bound(
+        &self,
+        query: &ast::Query,
+        parameters: &[Option<DataType>],
+        values: Option<&SchemaRef>,
+    ) -> Result<PlannedQuery, PlanError> {
         let mut binder = self.binder();
-        let bound = binder.query(query, parameters)?;
+        let bound = binder.query(query, parameters, values)?;
         let schema = names::output_schema(&bound);
         let parameter_types = binder.parameter_types(&bound, parameters)?;
         let logical = analyze::analyze(bound, binder.options())?;

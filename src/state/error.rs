@@ -33,7 +33,7 @@ pub enum StateError {
     #[error("the journal has stopped")]
     JournalStopped,
     #[error("facts store failed")]
-    Facts(#[from] sled::Error),
+    Facts(#[source] sled::Error),
     #[error("facts store failed: {reason}")]
     FactsBroken { reason: String },
     #[error("state could not be encoded or decoded")]

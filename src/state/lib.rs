@@ -10,8 +10,9 @@
 //! store.journal().subscribe(Box<dyn Fn(u64) + Send>)    called after every sync with the durable position
 //! store.commit_checkpoint(Checkpoint { .. }) -> CheckpointStats
 //! store.compact_once() -> Option<CompactionStats>       on a background thread of the engine
-//! store.drop_relations(&[ObjectId])                     their state goes with the next commit
-//! store.facts() -> &dyn StateBackend                    small facts that can be rebuilt from manifest + journal
+//! store.drop_relations(&[ObjectId])                     their state so far goes with the next commit
+//! store.put_facts(&[(key, Some(value))])                catalog, offsets, …: what can be rebuilt, of any size
+//! store.facts(prefix) -> Vec<(key, value)>
 //! store.rebuild_facts(&[(key, value)])                  at every start: makes them what manifest + journal say
 //! ```
 //!
@@ -27,10 +28,12 @@
 
 mod backend;
 mod block;
+mod commit;
 mod compaction;
 mod data_dir;
 mod disk;
 mod error;
+mod facts;
 mod journal;
 mod live;
 mod manifest;
@@ -41,6 +44,7 @@ mod store;
 
 pub use backend::{FactWrite, Failing, MemoryBackend, Mirror, SledBackend, StateBackend};
 pub use block::{BlockKind, StateBlock, TableId};
+pub use commit::{Checkpoint, CheckpointStats, CommitStep};
 pub use compaction::{CompactionPolicy, CompactionStats};
 pub use data_dir::DataDir;
 pub use disk::FatalHandler;
@@ -50,7 +54,7 @@ pub use manifest::{Manifest, ManifestStore, RunRef};
 pub use merge::compact;
 pub use recovery::{FactsStatus, Recovered, StateReader};
 pub use run::{BlockInfo, RunName, RunReader, RunWriter, WrittenRun};
-pub use store::{Checkpoint, CheckpointStats, CommitStep, DurableStore, FactsBackend, StoreOptions};
+pub use store::{DurableStore, FactsBackend, StoreOptions};
 
 #[cfg(test)]
 pub(crate) mod tests;

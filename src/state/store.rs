@@ -1,24 +1,20 @@
 //! The facade the engine uses: journal, checkpoints, facts, as one durable store.
 //!
-//! Invariant: a manifest is committed only when everything it names is on disk; nothing is deleted before a newer
-//! manifest is committed, and never what one of the kept manifests names.
+//! What a commit does on disk is `commit.rs`; what a start reads, `recovery.rs`. Here is what happens around them: a
+//! failed sync stops the process, a broken facts store is logged.
 
-use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::{Duration, Instant};
 
-use types::{Epoch, Incarnation, ObjectId};
+use types::{Epoch, ObjectId};
 
-use crate::compaction::{self, Compacted};
+use crate::commit::{OnDisk, OnStep};
 use crate::disk::{self, FatalHandler};
-use crate::live::LiveRuns;
-use crate::run::WrittenRun;
 use crate::{
-    CompactionPolicy, CompactionStats, DataDir, FactsStatus, Journal, JournalEntry, JournalOptions, Manifest,
-    ManifestStore, MemoryBackend, Recovered, RunName, RunWriter, StateBackend, StateBlock, StateError, StateReader,
-    backend, recovery,
+    Checkpoint, CheckpointStats, CompactionPolicy, CompactionStats, DataDir, FactWrite, FactsStatus, Journal,
+    JournalEntry, JournalOptions, Manifest, ManifestStore, MemoryBackend, Recovered, StateBackend, StateError,
+    StateReader, backend, facts, recovery,
 };
 
 /// Key of the fact that names the newest manifest; the store's own.
@@ -34,7 +30,7 @@ pub struct StoreOptions {
     pub reserve_bytes: u64,
     pub on_fatal: FatalHandler,
     /// Called after each step of a commit; crash tests copy the directory there.
-    pub on_step: Option<Arc<dyn Fn(CommitStep) + Send + Sync>>,
+    pub on_step: Option<OnStep>,
 }
 
 impl Default for StoreOptions {
@@ -58,45 +54,6 @@ pub enum FactsBackend {
     Memory,
 }
 
-/// The steps of a commit, in order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum CommitStep {
-    JournalSynced,
-    /// Once per run.
-    RunWritten,
-    ManifestWritten,
-    /// The commit point.
-    CurrentSwitched,
-    FactsWritten,
-    ManifestsPruned,
-    RunsCollected,
-    JournalTruncated,
-}
-
-/// What a checkpoint consists of.
-#[derive(Debug, Clone)]
-pub struct Checkpoint {
-    pub epoch: Epoch,
-    pub incarnation: Incarnation,
-    /// Journal entries up to here are part of the state.
-    pub journal_position: u64,
-    /// What changed since the last checkpoint, per worker, in order of application.
-    pub blocks: Vec<Vec<StateBlock>>,
-    pub payload: serde_json::Value,
-}
-
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct CheckpointStats {
-    /// Of the new runs.
-    pub bytes_written: u64,
-    /// Arrow memory of the blocks as given.
-    pub bytes_before: u64,
-    pub runs: usize,
-    pub duration: Duration,
-    /// All live blocks after the commit.
-    pub live_bytes: u64,
-}
-
 /// The open store. Clones share it; the directory is unlocked when the last one goes.
 #[derive(Clone)]
 pub struct DurableStore {
@@ -111,24 +68,6 @@ struct Inner {
     /// `None`: in memory.
     disk: Option<OnDisk>,
     newest_epoch: AtomicU64,
-}
-
-struct OnDisk {
-    commit: Mutex<CommitState>,
-    /// Held while a compaction runs.
-    compacting: Mutex<()>,
-    next_sequence: AtomicU64,
-    dir: DataDir,
-}
-
-struct CommitState {
-    manifests: ManifestStore,
-    live: LiveRuns,
-    /// Leave with the next commit.
-    dropped: BTreeSet<ObjectId>,
-    compacted: Option<Compacted>,
-    /// File that a running compaction writes: named by no manifest yet, but not garbage.
-    in_flight: Option<String>,
 }
 
 impl DurableStore {
@@ -158,10 +97,8 @@ impl DurableStore {
                 (facts, Some(reason)) => (facts, FactsStatus::Replaced { reason }),
             },
         };
-        let next_sequence = AtomicU64::new(largest_sequence(&dir.runs())? + 1);
-        let (live, dropped) = (state.live().clone(), BTreeSet::new());
-        let commit = Mutex::new(CommitState { manifests, live, dropped, compacted: None, in_flight: None });
-        let disk = Some(OnDisk { commit, compacting: Mutex::new(()), next_sequence, dir });
+        let (policy, on_step) = (options.compaction.clone(), options.on_step.clone());
+        let disk = Some(OnDisk::new(dir, manifests, state.live().clone(), policy, on_step)?);
         let newest_epoch = AtomicU64::new(manifest.epoch);
         let inner = Inner { journal, facts, options, disk, newest_epoch };
         let manifest = (!manifest.is_initial()).then_some(manifest);
@@ -187,17 +124,37 @@ impl DurableStore {
         &self.inner.journal
     }
 
-    /// Keys beginning with a zero byte are the store's own.
-    pub fn facts(&self) -> &dyn StateBackend {
-        &*self.inner.facts
+    /// Facts whose key starts with `prefix`, ascending.
+    pub fn facts(&self, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StateError> {
+        facts::scan(&*self.inner.facts, prefix)
+    }
+
+    /// Puts (`Some`) or deletes (`None`) facts, all or nothing, durable on return. Keys contain no zero byte.
+    ///
+    /// Facts are never the only copy: whoever calls this has journaled the same before. So a facts store that can't be
+    /// written is logged, and `rebuild_facts` of the next start makes up for it.
+    pub fn put_facts(&self, writes: &[FactWrite]) {
+        self.note(facts::put(&*self.inner.facts, writes));
     }
 
     /// Makes the engine's facts exactly `facts`, writing only what differs. For every start: facts may be older than
     /// the journal, or gone.
-    pub fn rebuild_facts(&self, facts: &[(Vec<u8>, Vec<u8>)]) -> Result<(), StateError> {
-        let mut facts = facts.to_vec();
-        facts.extend(self.inner.facts.get(NEWEST_MANIFEST)?.map(|value| (NEWEST_MANIFEST.to_vec(), value)));
-        self.fatal(self.inner.facts.rebuild(&facts))
+    pub fn rebuild_facts(&self, facts: &[(Vec<u8>, Vec<u8>)]) {
+        self.note(facts::rebuild(&*self.inner.facts, facts));
+    }
+
+    /// The facts store's index of manifests.
+    fn note_manifest(&self, version: u64, epoch: Epoch) {
+        let value = format!("{{\"version\":{version},\"epoch\":{epoch}}}").into_bytes();
+        self.note(self.inner.facts.put_all(&[(NEWEST_MANIFEST.to_vec(), Some(value))]));
+    }
+
+    /// A failed sync is fatal even here: the disk is the one everything else is on.
+    fn note(&self, written: Result<(), StateError>) {
+        if let Err(error) = self.fatal(written) {
+            let cause = std::error::Error::source(&error).map(|cause| cause.to_string()).unwrap_or_default();
+            tracing::error!(%error, cause, "facts store could not be written");
+        }
     }
 
     /// Epoch of the newest committed checkpoint; 0 before the first.
@@ -205,8 +162,8 @@ impl DurableStore {
         self.inner.newest_epoch.load(Ordering::Acquire)
     }
 
-    /// Leaves these relations' state out of the next checkpoint and all later ones. Repeat it after a crash: it is not
-    /// durable by itself.
+    /// Forgets what is stored of these relations: the next checkpoint and all later ones hold only what comes from now
+    /// on. Repeat it after a crash: it is not durable by itself.
     pub fn drop_relations(&self, relations: &[ObjectId]) {
         if let Some(disk) = &self.inner.disk {
             disk.lock().dropped.extend(relations);
@@ -219,129 +176,21 @@ impl DurableStore {
     /// of the next attempt. Panics if epoch or journal position go back.
     pub fn commit_checkpoint(&self, checkpoint: Checkpoint) -> Result<CheckpointStats, StateError> {
         let epoch = checkpoint.epoch;
+        let published = |version| self.note_manifest(version, epoch);
         let stats = match &self.inner.disk {
-            Some(disk) => self.fatal(self.commit_on_disk(disk, checkpoint))?,
+            Some(disk) => self.fatal(disk.commit(&checkpoint, &self.inner.journal, &published))?,
             None => CheckpointStats::default(),
         };
         self.inner.newest_epoch.store(epoch, Ordering::Release);
         Ok(stats)
     }
 
-    fn commit_on_disk(&self, disk: &OnDisk, checkpoint: Checkpoint) -> Result<CheckpointStats, StateError> {
-        let start = Instant::now();
-        let Checkpoint { epoch, incarnation, journal_position, blocks, payload } = checkpoint;
-        let mut commit = disk.lock();
-        self.inner.journal.sync_up_to(journal_position)?;
-        self.step(CommitStep::JournalSynced);
-        let mut written = NewRuns { disk, runs: vec![], keep: false };
-        for (worker, blocks) in blocks.into_iter().enumerate() {
-            written.write(epoch, worker as u32, blocks, &|step| self.step(step))?;
-        }
-        let mut stats = CheckpointStats { runs: written.runs.len(), ..CheckpointStats::default() };
-        let mut live = commit.live.clone();
-        if let Some(compacted) = &commit.compacted {
-            live.replace(&compacted.inputs, compacted.output.as_ref());
-        }
-        // Before the new runs join: a relation that is built anew starts without its old state.
-        live.drop_relations(&commit.dropped);
-        for run in &written.runs {
-            stats.bytes_written += run.run.bytes;
-            stats.bytes_before += run.memory_bytes;
-            live.push(run.run.clone(), run.blocks.clone());
-        }
-        stats.live_bytes = live.bytes();
-        let (runs, previous_hash) = (live.references(), String::new());
-        let manifest = Manifest { version: 0, incarnation, epoch, journal_position, runs, payload, previous_hash };
-        let committed = commit.manifests.commit_in_steps(manifest, &|step| self.step(step)).map(|m| m.version);
-        // Only a full disk surely fails before the commit point; after anything else the files must stay.
-        written.keep = !matches!(committed, Err(StateError::DiskFull { .. }));
-        let version = committed?;
-        if commit.compacted.take().is_some() {
-            commit.in_flight = None;
-        }
-        commit.live = live;
-        commit.dropped.clear();
-        self.note_manifest(version, epoch)?;
-        self.step(CommitStep::FactsWritten);
-        match self.clean_up(disk, &mut commit) {
-            Err(error @ StateError::SyncFailed { .. }) => return Err(error),
-            Err(error) => tracing::warn!(%error, "old files could not be removed, the next checkpoint will try again"),
-            Ok(()) => {}
-        }
-        stats.duration = start.elapsed();
-        Ok(stats)
-    }
-
-    /// The facts store's index of manifests. Only a failed sync matters: the rest can be rebuilt.
-    fn note_manifest(&self, version: u64, epoch: Epoch) -> Result<(), StateError> {
-        let value = format!("{{\"version\":{version},\"epoch\":{epoch}}}").into_bytes();
-        match self.inner.facts.put_all(&[(NEWEST_MANIFEST.to_vec(), Some(value))]) {
-            Err(error @ StateError::SyncFailed { .. }) => Err(error),
-            Err(error) => {
-                tracing::error!(%error, "facts store could not be written");
-                Ok(())
-            }
-            Ok(()) => Ok(()),
-        }
-    }
-
-    /// Deletes what no kept manifest needs.
-    fn clean_up(&self, disk: &OnDisk, commit: &mut CommitState) -> Result<(), StateError> {
-        commit.manifests.prune()?;
-        self.step(CommitStep::ManifestsPruned);
-        let kept = commit.manifests.kept();
-        let oldest = &kept[0];
-        let named: BTreeSet<&str> = kept.iter().flat_map(|m| &m.runs).map(|run| run.file.as_str()).collect();
-        let runs = disk.dir.runs();
-        for (file, path) in disk::list_files(&runs)? {
-            let Some(name) = RunName::parse(&file) else { continue };
-            let pending = commit.in_flight.as_ref() == Some(&file);
-            if name.epoch <= oldest.epoch && !named.contains(file.as_str()) && !pending {
-                std::fs::remove_file(&path).map_err(|e| StateError::io("remove", &path, e))?;
-            }
-        }
-        disk::sync_dir(&runs)?;
-        self.step(CommitStep::RunsCollected);
-        self.inner.journal.truncate_before(oldest.journal_position + 1)?;
-        self.step(CommitStep::JournalTruncated);
-        Ok(())
-    }
-
     /// Merges the tables that the policy names, if any; the next checkpoint publishes the result. Meant for a
     /// background thread: it takes as long as reading, sorting and writing those tables.
     pub fn compact_once(&self) -> Result<Option<CompactionStats>, StateError> {
         match &self.inner.disk {
-            Some(disk) => self.fatal(self.compact_on_disk(disk)),
+            Some(disk) => self.fatal(disk.compact()),
             None => Ok(None),
-        }
-    }
-
-    fn compact_on_disk(&self, disk: &OnDisk) -> Result<Option<CompactionStats>, StateError> {
-        let _one_at_a_time = disk.compacting.lock().expect("a compaction's panic ends the process's checkpoints");
-        let (snapshot, tables, name) = {
-            let mut commit = disk.lock();
-            if commit.compacted.is_some() {
-                return Ok(None);
-            }
-            let tables = commit.live.tables_to_compact(&self.inner.options.compaction);
-            if tables.is_empty() {
-                return Ok(None);
-            }
-            let name = disk.next_run(commit.manifests.newest().epoch, RunName::COMPACTION);
-            commit.in_flight = Some(name.file_name());
-            (commit.live.clone(), tables, name)
-        };
-        let result = compaction::run(&disk.dir.runs(), &snapshot, &tables, name);
-        let mut commit = disk.lock();
-        let compacted = result.inspect_err(|_| commit.in_flight = None)?;
-        let stats = compacted.stats;
-        commit.compacted = Some(compacted);
-        Ok(Some(stats))
-    }
-
-    fn step(&self, step: CommitStep) {
-        if let Some(on_step) = &self.inner.options.on_step {
-            on_step(step);
         }
     }
 
@@ -351,58 +200,6 @@ impl DurableStore {
             (self.inner.options.on_fatal)(error);
         }
         result
-    }
-}
-
-impl OnDisk {
-    fn lock(&self) -> MutexGuard<'_, CommitState> {
-        self.commit.lock().expect("a panic inside a commit ends the process's checkpoints")
-    }
-
-    fn next_run(&self, epoch: Epoch, writer: u32) -> RunName {
-        RunName { epoch, writer, sequence: self.next_sequence.fetch_add(1, Ordering::Relaxed) }
-    }
-}
-
-/// The runs of a checkpoint being written; removed again if it fails before the commit point.
-struct NewRuns<'a> {
-    disk: &'a OnDisk,
-    runs: Vec<WrittenRun>,
-    keep: bool,
-}
-
-impl NewRuns<'_> {
-    fn write(
-        &mut self,
-        epoch: Epoch,
-        worker: u32,
-        blocks: Vec<StateBlock>,
-        step: &dyn Fn(CommitStep),
-    ) -> Result<(), StateError> {
-        if blocks.iter().all(|block| block.num_rows() == 0) {
-            return Ok(());
-        }
-        assert!(worker < RunName::COMPACTION, "far fewer workers than that");
-        let mut writer = RunWriter::create(&self.disk.dir.runs(), self.disk.next_run(epoch, worker))?;
-        for block in blocks {
-            writer.write_block(block)?;
-        }
-        if !writer.is_empty() {
-            self.runs.push(writer.finish()?);
-            step(CommitStep::RunWritten);
-        }
-        Ok(())
-    }
-}
-
-impl Drop for NewRuns<'_> {
-    fn drop(&mut self) {
-        if !self.keep {
-            for run in &self.runs {
-                // Best effort: unnamed runs are collected by age anyway.
-                let _ = std::fs::remove_file(self.disk.dir.runs().join(&run.run.file));
-            }
-        }
     }
 }
 
@@ -423,12 +220,4 @@ fn open_journal(
         Ok(())
     })?;
     Ok((journal, entries))
-}
-
-fn largest_sequence(runs: &Path) -> Result<u64, StateError> {
-    if !runs.is_dir() {
-        disk::create_dir(runs)?;
-    }
-    let files = disk::list_files(runs)?;
-    Ok(files.iter().filter_map(|(name, _)| RunName::parse(name)).map(|name| name.sequence).max().unwrap_or(0))
 }

@@ -67,6 +67,7 @@ states! {
     DuplicateCursor = "42P03",
     DuplicateSchema = "42P06",
     DuplicateTable = "42P07",
+    GeneratedAlways = "428C9",
     DuplicateColumn = "42701",
     DuplicateObject = "42710",
     DuplicatePreparedStatement = "42P05",

@@ -12,6 +12,7 @@
 // $POWER_SECTOR 512 or 4096; $POWER_SEED; $POWER_UNDO a directory on the same file system for backups
 // $POWER_FAIL_AT, $POWER_FAIL_COUNT, $POWER_FAIL_ERRNO: operations that fail instead. A failed fsync drops the data
 // for good, as kernels do: a later fsync succeeds without it.
+// $POWER_LIE: fsync reports success and does nothing; losses must then be found, or the test proves nothing.
 // sync_file_range does not count as a sync. Shared writable mappings are refused: they could not be tracked.
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -55,7 +56,7 @@ static int kept_count, kept_room;
 static char dir[PATH_MAX], undo_dir[PATH_MAX];
 static size_t dir_length, sector = 4096;
 static long operations, crash_at, fail_at, fail_count, backups;
-static int fail_errno, ready;
+static int fail_errno, ready, lie;
 static enum loss loss;
 static unsigned long long random_state;
 
@@ -86,6 +87,7 @@ __attribute__((constructor)) static void set_up(void) {
     fail_at = number("POWER_FAIL_AT", -1);
     fail_count = number("POWER_FAIL_COUNT", 1);
     fail_errno = number("POWER_FAIL_ERRNO", EIO);
+    lie = number("POWER_LIE", 0);
     random_state = number("POWER_SEED", 1) * 0x9E3779B97F4A7C15ull | 1;
     for (int i = 0; i < 8; i++) random_bits();
 }
@@ -386,7 +388,7 @@ int fsync(int fd) {
         errno = EIO;
         UNLOCK(-1);
     }
-    made_durable(&st);
+    if (!lie) made_durable(&st);
     UNLOCK(0);
 }
 int fdatasync(int fd) { return fsync(fd); }

@@ -9,6 +9,7 @@ Each cycle runs BINARY under lossy_disk.c until a random operation at which the 
 everything acknowledged is there, nothing is there twice, nothing is there that was not asked for, it opens. Several
 cycles share a directory, so damage may also show later. Exit status 1 if anything was lost or refused.
 
+With --lie the disk lies about fsync, and the test must find losses: that it can is checked before it is believed.
 Losses (--loss): all, sector, data, kill (see lossy_disk.c), mix; --faults injects EIO and ENOSPC before the cut.
 """
 
@@ -46,6 +47,8 @@ class Disk:
         env = dict(os.environ, LD_PRELOAD=str(self.shim), POWER_DIR=str(directory), POWER_UNDO=str(self.undo),
                    POWER_LOSS=loss, POWER_SEED=str(rng.randrange(1, 1 << 30)), POWER_CRASH_AT=str(crash_at),
                    POWER_SECTOR=str(rng.choice([512, 4096])), RUST_BACKTRACE='0')
+        if self.args.lie:
+            env['POWER_LIE'] = '1'
         if self.args.faults:
             errno = rng.choice([5, 28])
             first = rng.randrange(1, crash_at + 1)
@@ -163,6 +166,7 @@ def main():
     parser.add_argument('--seed', type=int, default=1)
     parser.add_argument('--loss', choices=['all', 'sector', 'data', 'kill', 'mix'], default='mix')
     parser.add_argument('--faults', action='store_true')
+    parser.add_argument('--lie', action='store_true', help='a disk whose fsync does nothing: losses must be found')
     parser.add_argument('--per-directory', type=int, default=8, help='cycles before a new directory')
     parser.add_argument('--keep', type=Path, help='where to keep the directory of the first failure')
     parser.add_argument('--serve-args', default='', help='more arguments for the server')
@@ -206,7 +210,7 @@ def main():
     print(json.dumps(result, indent=1))
     if result['cuts'] * 2 < result['cycles'] or not result['acknowledged']:
         sys.exit('vacuous: too few power cuts or acknowledgements')
-    sys.exit(1 if result['failures'] else 0)
+    sys.exit(1 if bool(result['failures']) != args.lie else 0)
 
 
 def add_counts(result, subject):

@@ -10,7 +10,7 @@ use sql::{Insert, OnConflict, ast};
 use types::{DeltaBatch, SqlError, SqlState};
 
 use super::write::{self, Target, Writing};
-use super::{Context, names, query};
+use super::{Context, insert_rows, names, query};
 use crate::api::{Described, Response};
 use crate::session::Session;
 use crate::tables;
@@ -23,10 +23,7 @@ pub(crate) fn describe(
     let target = Target::resolve(context, &insert.table)?;
     let columns = insert_columns(&target, insert)?;
     let parameters = match &insert.source {
-        Some(source) => {
-            let hints = parameter_hints(&target, &columns, source, parameters);
-            query::plan(context, source, &hints)?.parameter_types
-        }
+        Some(source) => insert_rows::plan(context, &target, &columns, source, parameters)?.parameter_types,
         None => vec![],
     };
     Ok(Described { parameters, columns: write::returning_columns(context, &target, &insert.returning)? })
@@ -100,39 +97,12 @@ fn insert_columns(target: &Target, insert: &Insert) -> Result<Vec<usize>, SqlErr
             ));
         }
         if all[position].generated.is_some() {
-            return Err(SqlError::new(SqlState::SyntaxError, format!("cannot insert a value into column \"{name}\""))
+            return Err(SqlError::new(SqlState::GeneratedAlways, format!("cannot insert a value into column \"{name}\""))
                 .with_detail(format!("Column \"{name}\" is a generated column.")));
         }
         columns.push(position);
     }
     Ok(columns)
-}
-
-/// Types of parameters that stand alone in a VALUES list: those of their columns.
-fn parameter_hints(
-    target: &Target,
-    columns: &[usize],
-    source: &ast::Query,
-    given: &[Option<DataType>],
-) -> Vec<Option<DataType>> {
-    let mut hints = given.to_vec();
-    let ast::SetExpr::Values(values) = source.body.as_ref() else { return hints };
-    for row in &values.rows {
-        for (position, expr) in row.content.iter().enumerate() {
-            let ast::Expr::Value(value) = expr else { continue };
-            let ast::Value::Placeholder(name) = &value.value else { continue };
-            let Some(number) = name.strip_prefix('$').and_then(|n| n.parse::<usize>().ok()) else { continue };
-            if number == 0 || number > u16::MAX as usize {
-                continue;
-            }
-            if hints.len() < number {
-                hints.resize(number, None);
-            }
-            let column = columns.get(position).map(|c| target.object.columns[*c].data_type.clone());
-            hints[number - 1] = hints[number - 1].take().or(column);
-        }
-    }
-    hints
 }
 
 /// The given columns, coerced to the table's types.
@@ -149,12 +119,8 @@ async fn source_rows(
             .map_err(|e| SqlError::internal(e.to_string()));
     };
     let given: Vec<Option<DataType>> = parameters.iter().map(|p| Some(p.data_type().clone())).collect();
-    let hints = parameter_hints(target, columns, source, &given);
-    let planned = query::plan(context, source, &hints)?;
+    let planned = insert_rows::plan(context, target, columns, source, &given)?;
     let width = planned.schema.fields().len();
-    if width > columns.len() {
-        return Err(SqlError::new(SqlState::SyntaxError, "INSERT has more expressions than target columns"));
-    }
     if width < columns.len() && !insert.columns.is_empty() {
         return Err(SqlError::new(SqlState::SyntaxError, "INSERT has more target columns than expressions"));
     }
@@ -223,7 +189,7 @@ fn default_values(context: &Context, column: &ColumnEntry, text: &str, rows: usi
 }
 
 /// An expression kept as text in the catalog.
-fn stored_expr(text: &str) -> Result<ast::Expr, SqlError> {
+pub(super) fn stored_expr(text: &str) -> Result<ast::Expr, SqlError> {
     sql::parse_expression(text).map_err(|e| types::ToSqlState::to_sql_error(&e))
 }
 

@@ -12,6 +12,7 @@ pub mod delete;
 pub mod drop;
 pub mod explain;
 pub mod insert;
+mod insert_rows;
 pub mod names;
 pub mod prepare;
 pub mod query;

@@ -60,7 +60,7 @@ fn query_of(target: &Target, update: &Update) -> Result<(Vec<usize>, ast::Query)
         })?;
         if target.object.columns[column].generated.is_some() {
             let message = format!("column \"{name}\" can only be updated to DEFAULT");
-            return Err(SqlError::new(SqlState::SyntaxError, message)
+            return Err(SqlError::new(SqlState::GeneratedAlways, message)
                 .with_detail(format!("Column \"{name}\" is a generated column.")));
         }
         if assigned.contains(&column) {

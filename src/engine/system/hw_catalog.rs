@@ -93,7 +93,10 @@ fn sources(shared: &Shared) -> Arc<dyn TableSource> {
         };
         let error = match (&reading.failure, status) {
             (Some(failure), _) => Some(failure.message.clone()),
-            (None, "paused") => Some(shared.memory_error().message),
+            (None, "paused") => {
+                let error = shared.memory_error();
+                Some([Some(error.message), error.detail].into_iter().flatten().collect::<Vec<_>>().join(": "))
+            }
             _ => None,
         };
         Some(vec![
@@ -172,19 +175,23 @@ fn operators(shared: &Shared) -> Arc<dyn TableSource> {
 
 fn watermarks(shared: &Shared) -> Arc<dyn TableSource> {
     let sources = shared.lock_sources();
-    let rows = sources.values().filter(|s| s.watermark.is_some()).map(|source| {
-        let reading = source.stats.read();
-        let watermark = reading.watermark.unwrap_or(WATERMARK_NONE);
+    let row = |name: &str, watermark: i64, ended: bool| {
         let time = (watermark != WATERMARK_NONE && watermark != WATERMARK_END).then_some(watermark);
-        vec![
-            source.name.as_str().into(),
-            watermark_text(watermark).into(),
-            time.map_or(Cell::Null, Cell::Time),
-            reading.ended.into(),
-        ]
-    });
-    let rows = rows.collect();
+        vec![name.into(), watermark_text(watermark).into(), time.map_or(Cell::Null, Cell::Time), ended.into()]
+    };
+    let mut rows: Vec<Vec<Cell>> = sources
+        .values()
+        .filter(|source| source.watermark.is_some())
+        .map(|source| {
+            let reading = source.stats.read();
+            row(&source.name, reading.watermark.unwrap_or(WATERMARK_NONE), reading.ended)
+        })
+        .collect();
     drop(sources);
+    let catalog = shared.catalog();
+    let tables = catalog.objects.values();
+    let with_watermark = tables.filter(|o| matches!(&o.body, ObjectBody::Table(table) if table.watermark.is_some()));
+    rows.extend(with_watermark.map(|table| row(&table.name, shared.tables.line(table.id), false)));
     table(&[("source", Text), ("watermark", Text), ("event_time", Time), ("ended", Bool)], rows)
 }
 

@@ -5,7 +5,7 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Float64Array, RecordBatch, StringArray};
+use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, Float64Array, RecordBatch, StringArray};
 use arrow::compute::{CastOptions, can_cast_types, cast_with_options};
 use arrow::datatypes::{DataType, Float64Type, Schema};
 use arrow::util::display::FormatOptions;
@@ -16,7 +16,7 @@ use types::SqlState;
 
 use super::arithmetic::out_of_range;
 use crate::KernelError;
-use crate::functions::text_form;
+use crate::functions::{bytea, text_form};
 
 #[derive(Debug, Clone, Eq)]
 pub(crate) struct PostgresCast {
@@ -116,6 +116,11 @@ fn cast_leniently(array: &ArrayRef, to: &DataType) -> Result<ArrayRef, KernelErr
     }
     if to.is_string() && text_form::differs_from_arrow(from) {
         return arrow_cast(&text_form::text_form(array)?, to, true);
+    }
+    if from.is_string() && *to == DataType::Binary {
+        let text = arrow_cast(array, &DataType::Utf8, true)?;
+        let bytes: BinaryArray = text.as_string::<i32>().iter().map(|v| v.and_then(bytea::from_text)).collect();
+        return Ok(Arc::new(bytes));
     }
     let result = arrow_cast(array, to, true)?;
     if from.is_string() && !to.is_string() && !to.is_binary() && result.null_count() > array.null_count() {

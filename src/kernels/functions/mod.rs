@@ -1,6 +1,7 @@
 //! SQL functions: DataFusion's, with those replaced or added whose Postgres meaning differs. The planner registers
 //! them by calling these functions; compiled expressions find them by name. One file per function of ours.
 
+pub(crate) mod bytea;
 mod modulo;
 pub(crate) mod text_form;
 mod to_char;

@@ -1,4 +1,4 @@
-//! The text form of values where Postgres' differs from Arrow's: floats, timestamps, times, intervals.
+//! The text form of values where Postgres' differs from Arrow's: floats, timestamps, times, intervals, bytea.
 
 use std::fmt::Write;
 use std::sync::Arc;
@@ -11,6 +11,7 @@ use arrow::datatypes::{
 };
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 
+use super::bytea;
 use crate::KernelError;
 
 /// Whether values of this type need [`text_form`] instead of Arrow's cast to text.
@@ -24,6 +25,7 @@ pub(crate) fn differs_from_arrow(from: &DataType) -> bool {
             | DataType::Time64(_)
             | DataType::Interval(_)
             | DataType::Duration(_)
+            | DataType::Binary
     )
 }
 
@@ -43,6 +45,7 @@ pub(crate) fn text_form(array: &ArrayRef) -> Result<ArrayRef, KernelError> {
             let micros = micros.as_primitive::<DurationMicrosecondType>();
             micros.iter().map(|v| v.map(duration)).collect()
         }
+        DataType::Binary => array.as_binary::<i32>().iter().map(|v| v.map(bytea::to_text)).collect(),
         _ => date_time(array)?,
     };
     Ok(Arc::new(strings))

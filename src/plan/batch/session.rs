@@ -40,14 +40,13 @@ pub(super) fn lower(window: &WindowNode, rows: LogicalPlan, gap_us: i64, keys: &
     project_window(bounded, window, internal(FIRST), internal(LAST) + lit(gap_us))
 }
 
-/// An aggregate call as a window function: over the whole partition without `order`, else up to the current row and
-/// its equals. The builder's own default would be ROWS, where rows of equal time differ.
+/// An aggregate call as a window function with the default frame.
 fn as_window(call: Expr, keys: Vec<Expr>, order: Vec<datafusion_expr::SortExpr>) -> Result<Expr> {
     use datafusion_expr::WindowFunctionDefinition;
     use datafusion_expr::expr::WindowFunction;
     let Expr::AggregateFunction(call) = call else { unreachable!("built by an aggregate's constructor") };
     let window = WindowFunction::new(WindowFunctionDefinition::AggregateUDF(call.func), call.params.args);
-    let frame = WindowFrame::new(if order.is_empty() { None } else { Some(false) });
-    let call = Expr::WindowFunction(Box::new(window)).partition_by(keys).window_frame(frame);
-    if order.is_empty() { call.build() } else { call.order_by(order).build() }
+    // Without an order the frame is the whole partition.
+    let frame = WindowFrame::new((!order.is_empty()).then_some(false));
+    Expr::WindowFunction(Box::new(window)).partition_by(keys).order_by(order).window_frame(frame).build()
 }

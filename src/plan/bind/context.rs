@@ -101,7 +101,7 @@ impl Context {
         };
         let mut binder = Binder::new(self.catalog.clone(), self.session.clone(), self.environment.clone());
         binder.context.depth = self.depth + 1;
-        let plan = binder.query(&query, &[])?;
+        let plan = binder.query(&query, &[], None)?;
         self.named.borrow_mut().extend(binder.context.named.borrow().iter().copied());
         let names = view.columns.iter().map(|column| column.name.as_str());
         let columns = plan.schema().columns();
@@ -138,6 +138,13 @@ impl ContextProvider for Context {
         self.environment.table_function(&name, &arguments).ok_or_else(|| {
             let hint = Some("No table function of this name takes these arguments.".into());
             DataFusionError::External(Box::new(PlanError::UndefinedFunction { name, hint }))
+        })
+    }
+
+    fn create_cte_work_table(&self, name: &str, schema: SchemaRef) -> Result<Arc<dyn TableSource>> {
+        self.environment.work_table(name, &schema).ok_or_else(|| {
+            let refused = PlanError::unsupported("WITH RECURSIVE is not supported here", "");
+            DataFusionError::External(Box::new(refused))
         })
     }
 

@@ -78,7 +78,19 @@ fn from_text(text: &str) -> PlanError {
     if line.contains("Aggregate functions are not allowed in the WHERE clause") {
         return PlanError::Grouping { message: "aggregate functions are not allowed in WHERE".into() };
     }
-    if line.contains("nested aggregate") || line.contains("Nested aggregate") {
+    if let Some(name) = line.strip_prefix("Invalid qualifier ") {
+        let message = format!("missing FROM-clause entry for table \"{name}\"");
+        return PlanError::invalid(SqlState::UndefinedTable, message);
+    }
+    if let Some((_, found)) = line.split_once("non-boolean predicate ") {
+        let found = found.rsplit_once("returning ").map(|(_, found)| found).unwrap_or(found);
+        let message = format!("argument of WHERE must be type boolean, not type {}", types_in(found));
+        return PlanError::TypeMismatch { message, hint: None };
+    }
+    if line.contains("Recursive CTE is not implemented") || line.contains("Recursive CTEs are not enabled") {
+        return PlanError::unsupported("WITH RECURSIVE is not supported here", "");
+    }
+    if line.contains("cannot be nested") {
         return PlanError::Grouping { message: "aggregate function calls cannot be nested".into() };
     }
     if line.contains("queries have different number of columns") {
@@ -86,8 +98,16 @@ fn from_text(text: &str) -> PlanError {
         let message = format!("each {operation} query must have the same number of columns");
         return PlanError::invalid(SqlState::SyntaxError, message);
     }
-    if line.contains("Failed to coerce arguments") || line.contains("No function matches the given name") {
-        return function_signature(&line);
+    from_type_text(&line)
+}
+
+/// Errors of types, positions and values.
+fn from_type_text(line: &str) -> PlanError {
+    if line.contains("Failed to coerce arguments")
+        || line.contains("No function matches the given name")
+        || line.contains("failed to match any signature")
+    {
+        return function_signature(line);
     }
     if line.contains("Cannot coerce arithmetic expression")
         || line.contains("Cannot infer common argument type")
@@ -96,7 +116,7 @@ fn from_text(text: &str) -> PlanError {
     {
         return PlanError::Invalid {
             state: SqlState::UndefinedFunction,
-            message: format!("operator does not exist for these types: {}", types_in(&line)),
+            message: format!("operator does not exist: {}", operation_in(&types_in(line))),
             hint: Some("You might need to add explicit type casts.".into()),
         };
     }
@@ -116,9 +136,9 @@ fn from_text(text: &str) -> PlanError {
         );
     }
     if line.contains("Cannot cast") || line.contains("must be of type") || line.contains("must be boolean") {
-        return PlanError::TypeMismatch { message: lower_first(&line), hint: None };
+        return PlanError::TypeMismatch { message: lower_first(line), hint: None };
     }
-    PlanError::invalid(SqlState::SyntaxError, lower_first(&line))
+    PlanError::invalid(SqlState::SyntaxError, lower_first(line))
 }
 
 /// The first line without DataFusion's prefixes.
@@ -164,6 +184,7 @@ fn grouping(line: &str) -> String {
 /// "Failed to coerce arguments to satisfy a call to 'f' function: coercion from Int64, Utf8 to …".
 fn function_signature(line: &str) -> PlanError {
     let name = line.split_once("call to '").and_then(|(_, rest)| rest.split_once('\'')).map(|(name, _)| name);
+    let name = name.or_else(|| line.strip_prefix("Function '").and_then(|rest| rest.split('\'').next()));
     let name = name.or_else(|| {
         let (_, rest) = line.split_once("argument types '")?;
         rest.split_once('(').map(|(name, _)| name)
@@ -172,6 +193,13 @@ fn function_signature(line: &str) -> PlanError {
         "No function matches the given name and argument types. You might need to add explicit type casts.".into(),
     );
     PlanError::UndefinedFunction { name: format!("{}(…)", name.unwrap_or("?")), hint }
+}
+
+/// `bigint + text` of "Cannot coerce arithmetic expression bigint + text to valid types" and its like.
+fn operation_in(line: &str) -> &str {
+    let after = |marker: &str| line.split_once(marker).map(|(_, rest)| rest);
+    let rest = after("arithmetic expression ").or_else(|| after("comparison operation ")).unwrap_or(line);
+    rest.split(" to valid").next().unwrap_or(rest)
 }
 
 /// Arrow type names in a message as Postgres spells them.

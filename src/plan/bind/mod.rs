@@ -15,7 +15,7 @@ mod window_relation;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field};
+use arrow::datatypes::{DataType, Field, SchemaRef};
 use catalog::Catalog;
 use datafusion_common::config::ConfigOptions;
 use datafusion_common::tree_node::{TreeNode, TreeNodeRecursion};
@@ -23,7 +23,7 @@ use datafusion_common::{DFSchema, DataFusionError};
 use datafusion_expr::{EmptyRelation, Expr, ExprSchemable, LogicalPlan, Projection};
 use datafusion_sql::planner::{PlannerContext, SqlToRel};
 use sql::ast;
-use types::ObjectId;
+use types::{ObjectId, SqlState, ToSqlState};
 
 use crate::environment::relation_of;
 use crate::{BoundExpr, Environment, PlanError, PlanSession, analyze};
@@ -43,15 +43,39 @@ impl Binder {
         &self.context.options
     }
 
-    /// The query as DataFusion binds it: types not yet coerced.
-    pub fn query(&mut self, query: &ast::Query, parameters: &[Option<DataType>]) -> Result<LogicalPlan, PlanError> {
+    /// The query as DataFusion binds it: types not yet coerced. `values`: what the columns of a VALUES list are cast to.
+    pub fn query(
+        &mut self,
+        query: &ast::Query,
+        parameters: &[Option<DataType>],
+        values: Option<&SchemaRef>,
+    ) -> Result<LogicalPlan, PlanError> {
+        match self.query_with(query, parameters, values, false) {
+            // Postgres lets result columns share a name; the binder doesn't. Give them internal ones.
+            Err(error) if error.sql_state() == SqlState::DuplicateColumn => {
+                self.query_with(query, parameters, values, true).map_err(|_| error)
+            }
+            planned => planned,
+        }
+    }
+
+    fn query_with(
+        &mut self,
+        query: &ast::Query,
+        parameters: &[Option<DataType>],
+        values: Option<&SchemaRef>,
+        distinct_names: bool,
+    ) -> Result<LogicalPlan, PlanError> {
         let mut query = query.clone();
-        prepare::prepare_query(&mut query)?;
+        prepare::prepare_query(&mut query, distinct_names)?;
         let declared =
             parameters.iter().map(|p| p.clone().map(|t| Arc::new(Field::new("", t, true)))).collect::<Vec<_>>();
         // An all-unknown list would make every placeholder beyond it an error.
         let declared = if declared.iter().any(Option::is_some) { declared } else { vec![] };
         let mut planner_context = PlannerContext::new().with_prepare_param_data_types(declared);
+        if let Some(columns) = values {
+            planner_context.set_table_schema(Some(Arc::new(DFSchema::try_from(columns.as_ref().clone())?)));
+        }
         let statement = ast::Statement::Query(Box::new(query));
         let planner = SqlToRel::new(&self.context);
         Ok(planner.sql_statement_to_plan_with_context(statement, &mut planner_context)?)
@@ -63,7 +87,21 @@ impl Binder {
         plan: &LogicalPlan,
         declared: &[Option<DataType>],
     ) -> Result<Vec<DataType>, PlanError> {
-        let inferred = plan.get_parameter_types()?;
+        let mut inferred = plan.get_parameter_types()?;
+        plan.apply_with_subqueries(|node| {
+            node.apply_expressions(|expr| {
+                expr.apply(|e| {
+                    // `$1::int`
+                    if let Expr::Cast(cast) = e
+                        && let Expr::Placeholder(placeholder) = cast.expr.as_ref()
+                        && placeholder.field.is_none()
+                    {
+                        inferred.insert(placeholder.id.clone(), Some(cast.field.data_type().clone()));
+                    }
+                    Ok(TreeNodeRecursion::Continue)
+                })
+            })
+        })?;
         let number = |id: &String| id.trim_start_matches('$').parse::<usize>().ok();
         let count = inferred.keys().filter_map(number).max().unwrap_or(0).max(declared.len());
         let type_of = |n: usize| {
@@ -97,7 +135,13 @@ impl Binder {
                 hint: Some("You will need to rewrite or cast the expression.".into()),
             });
         }
-        self.finish(bound.cast_to(target, schema)?, schema)
+        let bound = self.finish(bound, schema)?;
+        if bound.data_type == *target {
+            return Ok(bound);
+        }
+        let logical = bound.logical.cast_to(target, schema)?;
+        let scalar = kernels::from_logical(&logical, schema)?;
+        Ok(BoundExpr { logical, scalar, data_type: target.clone() })
     }
 
     fn bind(&self, expr: &ast::Expr, schema: &DFSchema) -> Result<Expr, PlanError> {

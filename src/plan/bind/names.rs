@@ -10,11 +10,21 @@ use datafusion_expr::{Expr, LogicalPlan};
 use sql::ast;
 use types::SqlState;
 
+use super::prepare::REPEATED;
 use crate::PlanError;
 
 /// The output of a bound query as the client sees it; names may repeat.
 pub(crate) fn output_schema(plan: &LogicalPlan) -> SchemaRef {
-    let names = names_of(plan);
+    let mut names = names_of(plan);
+    // The binder numbers columns of a subquery that share a name: `k`, `k:1`.
+    for position in 1..names.len() {
+        if let Some((base, number)) = names[position].rsplit_once(':')
+            && number.parse::<u32>().is_ok()
+            && names[..position].iter().any(|earlier| earlier == base)
+        {
+            names[position] = base.to_string();
+        }
+    }
     let fields = plan.schema().fields().iter().zip(names);
     Arc::new(Schema::new(fields.map(|(f, name)| Field::new(name, f.data_type().clone(), true)).collect::<Vec<_>>()))
 }
@@ -64,17 +74,19 @@ fn names_of(plan: &LogicalPlan) -> Vec<String> {
             datafusion_expr::Distinct::On(on) => on.select_expr.iter().map(|e| name_of(e, &on.input)).collect(),
         },
         LogicalPlan::Union(u) => u.inputs.first().map(|input| names_of(input)).unwrap_or_default(),
-        other => other.schema().fields().iter().map(|field| field.name().clone()).collect(),
+        other => other.schema().fields().iter().map(|field| own_name(field.name())).collect(),
     }
 }
 
 fn name_of(expr: &Expr, input: &LogicalPlan) -> String {
     const UNNAMED: &str = "?column?";
     match expr {
-        Expr::Alias(alias) => alias.name.clone(),
+        // The binder's own name for it.
+        Expr::Alias(alias) if alias.name == "count(*)" => "count".into(),
+        Expr::Alias(alias) => own_name(&alias.name),
         Expr::Column(column) => match computed_by(column, input) {
             Some(computed) => name_of(computed, input),
-            None => column.name.clone(),
+            None => own_name(&column.name),
         },
         Expr::AggregateFunction(call) => call.func.name().to_string(),
         Expr::WindowFunction(call) => call.fun.name().to_string(),
@@ -89,21 +101,33 @@ fn name_of(expr: &Expr, input: &LogicalPlan) -> String {
     }
 }
 
+/// Without the number that made it distinct.
+fn own_name(name: &str) -> String {
+    name.split(REPEATED).next().unwrap_or(name).to_string()
+}
+
 /// The aggregate, group or window expression below that `column` stands for, if it is one.
 fn computed_by<'a>(column: &datafusion_common::Column, input: &'a LogicalPlan) -> Option<&'a Expr> {
-    let computed: Vec<&Expr> = match input {
-        LogicalPlan::Aggregate(a) => a.group_expr.iter().chain(&a.aggr_expr).collect(),
+    match input {
+        LogicalPlan::Aggregate(a) => {
+            let index = input.schema().maybe_index_of_column(column)?;
+            let calls = a.schema.fields().len() - a.aggr_expr.len();
+            match index.checked_sub(calls) {
+                Some(call) => a.aggr_expr.get(call),
+                // Grouping sets bring columns that are no expression of the node.
+                None if a.group_expr.len() != calls => None,
+                None => a.group_expr.get(index).filter(|expr| !matches!(expr, Expr::Column(_))),
+            }
+        }
         LogicalPlan::Window(w) => {
             let passed = w.input.schema().fields().len();
             let index = input.schema().maybe_index_of_column(column)?;
-            return match index.checked_sub(passed) {
+            match index.checked_sub(passed) {
                 Some(position) => w.window_expr.get(position),
                 None => computed_by(column, &w.input),
-            };
+            }
         }
-        LogicalPlan::Filter(f) => return computed_by(column, &f.input),
-        _ => return None,
-    };
-    let index = input.schema().maybe_index_of_column(column)?;
-    computed.get(index).copied().filter(|expr| !matches!(expr, Expr::Column(_)))
+        LogicalPlan::Filter(f) => computed_by(column, &f.input),
+        _ => None,
+    }
 }

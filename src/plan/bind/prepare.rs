@@ -8,12 +8,16 @@ use sql::ast::{self, Expr, VisitMut, VisitorMut};
 
 use crate::PlanError;
 
-pub(crate) fn prepare_query(query: &mut ast::Query) -> Result<(), PlanError> {
-    finish(query.visit(&mut Prepare))
+/// Between a name and a number: an internal name for a result column whose own name is taken.
+pub(super) const REPEATED: char = '\u{1}';
+
+/// `distinct_names`: columns that repeat a name get an internal one, see [`REPEATED`].
+pub(crate) fn prepare_query(query: &mut ast::Query, distinct_names: bool) -> Result<(), PlanError> {
+    finish(query.visit(&mut Prepare { distinct_names }))
 }
 
 pub(crate) fn prepare_expr(expr: &mut Expr) -> Result<(), PlanError> {
-    finish(expr.visit(&mut Prepare))
+    finish(expr.visit(&mut Prepare { distinct_names: false }))
 }
 
 fn finish(flow: ControlFlow<PlanError>) -> Result<(), PlanError> {
@@ -23,7 +27,9 @@ fn finish(flow: ControlFlow<PlanError>) -> Result<(), PlanError> {
     }
 }
 
-struct Prepare;
+struct Prepare {
+    distinct_names: bool,
+}
 
 impl VisitorMut for Prepare {
     type Break = PlanError;
@@ -38,9 +44,34 @@ impl VisitorMut for Prepare {
         }
     }
 
+    fn pre_visit_table_factor(&mut self, factor: &mut ast::TableFactor) -> ControlFlow<PlanError> {
+        match unsupported_modifier(factor) {
+            Some(error) => ControlFlow::Break(error),
+            None => ControlFlow::Continue(()),
+        }
+    }
+
     fn pre_visit_select(&mut self, select: &mut ast::Select) -> ControlFlow<PlanError> {
         name_items(&mut select.projection);
+        if self.distinct_names {
+            number_repeated(&mut select.projection);
+        }
         ControlFlow::Continue(())
+    }
+
+    fn pre_visit_table_factor(&mut self, factor: &mut ast::TableFactor) -> ControlFlow<PlanError> {
+        // The binder would read the table as if these were not there.
+        match factor {
+            ast::TableFactor::Table { version: Some(_), .. } => ControlFlow::Break(PlanError::unsupported(
+                "reading a relation as of another time is not supported",
+                "Join with a condition on the times, or keep the latest row by ROW_NUMBER() … = 1.",
+            )),
+            ast::TableFactor::Table { sample: Some(_), .. } => ControlFlow::Break(PlanError::unsupported(
+                "TABLESAMPLE is not supported",
+                "Filter on a condition, for example a remainder of the key.",
+            )),
+            _ => ControlFlow::Continue(()),
+        }
     }
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<PlanError> {
@@ -54,6 +85,30 @@ impl VisitorMut for Prepare {
         }
         ControlFlow::Continue(())
     }
+}
+
+/// What the binder would overlook in FROM, with another answer as the result.
+fn unsupported_modifier(factor: &ast::TableFactor) -> Option<PlanError> {
+    let (version, sample, ordinality) = match factor {
+        ast::TableFactor::Table { version, sample, with_ordinality, .. } => {
+            (version.is_some(), sample.is_some(), *with_ordinality)
+        }
+        ast::TableFactor::Derived { sample, .. } => (false, sample.is_some(), false),
+        _ => return None,
+    };
+    if version {
+        return Some(PlanError::unsupported(
+            "FOR SYSTEM_TIME AS OF is not supported",
+            "Join with a view that keeps the version you want, for example by ROW_NUMBER() … = 1.",
+        ));
+    }
+    if sample {
+        return Some(PlanError::unsupported("TABLESAMPLE is not supported", "Filter by a hash of a column instead."));
+    }
+    if ordinality {
+        return Some(PlanError::unsupported("WITH ORDINALITY is not supported", "Use ROW_NUMBER() OVER ()."));
+    }
+    None
 }
 
 /// `FETCH FIRST n ROWS ONLY` is LIMIT n.
@@ -121,6 +176,27 @@ fn name_items(items: &mut [ast::SelectItem]) {
             && !repeated.contains(&name)
         {
             *item = ast::SelectItem::ExprWithAlias { expr: expr.clone(), alias: ast::Ident::with_quote('"', name) };
+        }
+    }
+}
+
+/// Unnamed items that repeat a name, and all beside a wildcard, which may bring the same one.
+fn number_repeated(items: &mut [ast::SelectItem]) {
+    let wildcard =
+        items.iter().any(|i| matches!(i, ast::SelectItem::Wildcard(_) | ast::SelectItem::QualifiedWildcard(..)));
+    let mut taken = BTreeSet::new();
+    for (number, item) in items.iter_mut().enumerate() {
+        let (expr, name) = match item {
+            ast::SelectItem::UnnamedExpr(expr) => {
+                let name = default_name(expr).or_else(|| column_name(expr)).unwrap_or_else(|| "?column?".into());
+                (expr.clone(), name)
+            }
+            ast::SelectItem::ExprWithAlias { expr, alias } => (expr.clone(), fold(alias)),
+            _ => continue,
+        };
+        if !taken.insert(name.clone()) || wildcard {
+            let alias = ast::Ident::with_quote('"', format!("{name}{REPEATED}{number}"));
+            *item = ast::SelectItem::ExprWithAlias { expr, alias };
         }
     }
 }

@@ -1,6 +1,8 @@
 //! EMIT ON WINDOW CLOSE: the topmost operator that keeps windows holds them back; where there is none, an operator of
 //! its own holds back the rows.
 
+use arrow::datatypes::DataType;
+use catalog::{CatalogObject, ColumnEntry, ObjectBody};
 use dataflow::{Edge, Exchange, Node, NodeKind};
 use operators::spec::{CloseSpec, OperatorSpec};
 
@@ -122,34 +124,40 @@ fn insert_after(graph: &mut Graph<'_>, node: usize, close: CloseSpec) {
 }
 
 fn refused(graph: &Graph<'_>) -> PlanError {
-    let inputs = || graph.nodes.iter().zip(&graph.properties).filter(|(n, _)| matches!(n.kind, NodeKind::Input { .. }));
-    let windowed = graph.nodes.iter().any(|node| {
-        matches!(
-            &node.kind,
-            NodeKind::Operator(OperatorSpec::Window(_) | OperatorSpec::Session(_) | OperatorSpec::SessionAggregate(_))
-        ) || matches!(&node.kind, NodeKind::Operator(OperatorSpec::Aggregate(spec)) if spec.window.is_some())
-    });
-    let has_watermark = graph.properties.iter().any(|p| !p.times.is_empty());
-    if !windowed && has_watermark {
-        return PlanError::unsupported(
-            "EMIT ON WINDOW CLOSE needs a window in the query",
-            "Use TUMBLE, HOP, CUMULATE or SESSION in FROM, and keep window_end or group by it.",
-        );
+    let relation_of = |node: &Node| match &node.kind {
+        NodeKind::Input { relation, .. } => graph.catalog.get(*relation).cloned(),
+        NodeKind::Operator(_) => None,
+    };
+    let without = graph.nodes.iter().filter_map(relation_of).find(|relation| !has_watermark(relation));
+    if let Some(relation) = without {
+        let is_time = |c: &&ColumnEntry| matches!(c.data_type, DataType::Timestamp(..));
+        let column = relation.columns.iter().find(is_time).map(|c| c.name.as_str()).unwrap_or("ts");
+        return PlanError::NoWatermark { hint: format!("Declare WATERMARK FOR {column} in {}.", relation.name) };
     }
-    if has_watermark && inputs().all(|(_, p)| !p.times.is_empty()) {
-        return PlanError::unsupported(
+    let windowed = graph.nodes.iter().any(|node| match &node.kind {
+        NodeKind::Operator(OperatorSpec::Window(_) | OperatorSpec::Session(_) | OperatorSpec::SessionAggregate(_)) => {
+            true
+        }
+        NodeKind::Operator(OperatorSpec::Aggregate(spec)) => spec.window.is_some(),
+        _ => false,
+    });
+    match windowed {
+        true => PlanError::unsupported(
             "EMIT ON WINDOW CLOSE needs the end of a window at the top of the query",
             "Group the last step by window_end, or carry window_end into the join.",
-        );
+        ),
+        false => PlanError::unsupported(
+            "EMIT ON WINDOW CLOSE needs a window in the query",
+            "Use TUMBLE, HOP, CUMULATE or SESSION in FROM, and keep window_end or group by it.",
+        ),
     }
-    // Name a column that could have one.
-    let missing = inputs().find(|(_, p)| p.times.is_empty()).map(|(node, _)| node);
-    let column = missing.and_then(|node| {
-        let is_time = |f: &&std::sync::Arc<arrow::datatypes::Field>| {
-            matches!(f.data_type(), arrow::datatypes::DataType::Timestamp(..))
-        };
-        node.schema.fields().iter().find(is_time).map(|f| f.name().clone())
-    });
-    let column = column.unwrap_or_else(|| "ts".into());
-    PlanError::NoWatermark { hint: format!("Declare WATERMARK FOR {column} in the source.") }
+}
+
+fn has_watermark(relation: &CatalogObject) -> bool {
+    match &relation.body {
+        ObjectBody::Source(source) => source.watermark.is_some(),
+        ObjectBody::Table(table) => table.watermark.is_some(),
+        ObjectBody::MaterializedView(view) => !view.bounds.is_empty(),
+        ObjectBody::View { .. } => false,
+    }
 }

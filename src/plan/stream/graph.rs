@@ -34,7 +34,8 @@ pub(super) struct Graph<'a> {
     pub null_on_error: bool,
     pub nodes: Vec<Node>,
     pub properties: Vec<Properties>,
-    pub notices: Vec<String>,
+    /// By the node they are about, so that they go with it.
+    notices: Vec<(usize, String)>,
 }
 
 /// A projected column: its expression over the input, and its name and type.
@@ -87,10 +88,20 @@ impl<'a> Graph<'a> {
         &self.nodes[node].schema
     }
 
+    /// Tells the client something about the node that is pushed next.
+    pub fn notice(&mut self, text: String) {
+        self.notices.push((self.nodes.len(), text));
+    }
+
+    pub fn take_notices(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.notices).into_iter().map(|(_, text)| text).collect()
+    }
+
     /// Everything after `node` is dropped: fusion replaces it.
     pub fn truncate_after(&mut self, node: usize) {
         self.nodes.truncate(node + 1);
         self.properties.truncate(node + 1);
+        self.notices.retain(|(about, _)| *about <= node);
     }
 
     /// An edge that brings rows to the worker of `columns`' hash, at no cost if they are there already.

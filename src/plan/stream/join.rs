@@ -83,7 +83,7 @@ fn kind_of(join_type: JoinType) -> Result<(JoinKind, bool), PlanError> {
 fn side(graph: &mut Graph<'_>, plan: &LogicalPlan, on: &[&Expr]) -> Result<Side, PlanError> {
     let node = super::convert(graph, plan)?;
     let mut slots = all_columns(graph, node);
-    let visible = slots.columns.len();
+    let visible = plan.schema().fields().len();
     let same = |expr: &ScalarExpr| expr.clone();
     let keys = on.iter().map(|e| slots.add_logical(e, plan.schema(), &same)).collect::<Result<Vec<_>, _>>()?;
     let node = graph.filter_project(node, None, Some(slots.columns));
@@ -130,7 +130,7 @@ fn push(
     let JoinTimes { left_expiry, right_expiry, times } =
         join_times(kind, &left_properties, &right_properties, left_width, &pairs, filter.as_ref());
     if pairs.is_empty() {
-        graph.notices.push(format!("\"{label}\" has no equal keys: it runs on one worker"));
+        graph.notice(format!("\"{label}\" has no equal keys: it runs on one worker"));
     }
     let kept = kept(
         graph,
@@ -239,9 +239,7 @@ fn kept(graph: &mut Graph<'_>, label: &str, sides: [(&SchemaRef, &Option<ExpiryS
         }
     }
     if !unbounded.is_empty() {
-        graph
-            .notices
-            .push(format!("the state of \"{label}\" grows without bound: it keeps all {}", unbounded.join(" and ")));
+        graph.notice(format!("the state of \"{label}\" grows without bound: it keeps all {}", unbounded.join(" and ")));
     }
     Kept { text: texts.join("; "), unbounded: !unbounded.is_empty() }
 }

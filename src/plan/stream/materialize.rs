@@ -27,7 +27,7 @@ pub(super) fn finish(
     let schema: SchemaRef = Arc::new(Schema::new(fields));
     let key = push(&mut graph, root, relation, schema);
     let properties = graph.properties.last().expect("just pushed").clone();
-    let notices = std::mem::take(&mut graph.notices);
+    let notices = graph.take_notices();
     Ok(PlannedView {
         graph: into_graph(graph, relation),
         columns,
@@ -76,6 +76,7 @@ fn push(graph: &mut Graph<'_>, input: usize, relation: ObjectId, schema: SchemaR
         None => Edge { from: input, exchange: Exchange::Hash(all) },
     };
     let label = match &key {
+        Some(key) if key.is_empty() => "materialize one row".into(),
         Some(key) => format!("materialize by {}", column_list(key, &schema)),
         None => "materialize whole rows".into(),
     };

@@ -175,7 +175,8 @@ impl Slots {
 /// A readable name for an expression that becomes a column.
 fn name_of(expr: &Expr, scalar: &ScalarExpr, schema: &DFSchema) -> String {
     match expr {
-        Expr::Alias(alias) => alias.name.clone(),
+        // Aliases of group expressions and arguments are the binder's, never the user's.
+        Expr::Alias(alias) => name_of(&alias.expr, scalar, schema),
         Expr::Column(column) => column.name.clone(),
         _ => scalar::show(scalar, schema.as_arrow()),
     }

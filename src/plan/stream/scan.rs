@@ -25,7 +25,11 @@ pub(super) fn convert(graph: &mut Graph<'_>, plan: &LogicalPlan, scan: &TableSca
         .get(relation.id)
         .ok_or_else(|| PlanError::internal(format!("relation {} is not in the catalog", relation.id)))?;
     let width = relation.schema.fields().len();
-    let columns = scan.projection.clone().unwrap_or_else(|| (0..width).collect());
+    let mut columns = scan.projection.clone().unwrap_or_else(|| (0..width).collect());
+    if columns.is_empty() && width > 0 {
+        // Only the number of rows is wanted (`count(*)`); rows without columns are nobody's favourite.
+        columns.push(0);
+    }
     let schema: SchemaRef =
         Arc::new(Schema::new(columns.iter().map(|c| relation.schema.fields()[*c].clone()).collect::<Vec<_>>()));
     let properties = properties_of(object, &columns);

@@ -21,6 +21,11 @@ pub(super) fn columns(columns: &[usize], schema: &Schema) -> String {
     format!("[{}]", names.join(", "))
 }
 
+/// `[a, b]`, or `all rows` where nothing divides them.
+pub(super) fn keys(keys: &[usize], schema: &Schema) -> String {
+    if keys.is_empty() { "all rows".into() } else { columns(keys, schema) }
+}
+
 /// `watermark(bid)`, `min(watermark(bid), watermark(auction) - 10 s)`.
 pub(super) fn bound(bound: &EventTimeBound, catalog: &Catalog) -> String {
     let one = |(source, offset): &(types::ObjectId, i64)| {

@@ -13,7 +13,7 @@ use operators::spec::{CloseSpec, OperatorSpec, SortColumn, TopNSpec};
 
 use super::graph::{Graph, Kept, Projected, field};
 use super::properties::{Properties, TimeColumn};
-use super::text::{bound, columns};
+use super::text::{bound, columns, keys};
 use super::{Slots, project_all};
 use crate::PlanError;
 
@@ -292,7 +292,7 @@ fn push(
     let times: Vec<TimeColumn> =
         below.times.iter().filter(|time| partition_by.contains(&time.column)).cloned().collect();
     let close = close_spec(&times);
-    let kept = kept(graph, &label, close.as_ref(), &input, &below);
+    let kept = kept(graph, &label, close.as_ref(), &input, &below, limit);
     let number = input.fields().len();
     let numbered = || with_row_number.then(|| partition_by.iter().copied().chain([number]).collect::<Vec<_>>());
     let key = match limit {
@@ -333,8 +333,9 @@ fn label(input: &Schema, partition_by: &[usize], order_by: &[SortColumn], offset
         format!("{}{direction}", input.field(sort.column).name())
     };
     let mut text = match limit {
+        Some(limit) if partition_by.is_empty() => format!("top {limit}"),
         Some(limit) => format!("top {limit} per {}", columns(partition_by, input)),
-        None => format!("row number per {}", columns(partition_by, input)),
+        None => format!("row number over {}", keys(partition_by, input)),
     };
     if !order_by.is_empty() {
         text.push_str(&format!(" by {}", order_by.iter().map(order).collect::<Vec<_>>().join(", ")));
@@ -345,19 +346,24 @@ fn label(input: &Schema, partition_by: &[usize], order_by: &[SortColumn], offset
     text
 }
 
-fn kept(graph: &mut Graph<'_>, label: &str, close: Option<&CloseSpec>, input: &Schema, below: &Properties) -> Kept {
+fn kept(
+    graph: &mut Graph<'_>,
+    label: &str,
+    close: Option<&CloseSpec>,
+    input: &Schema,
+    below: &Properties,
+    limit: Option<u64>,
+) -> Kept {
     if let Some(close) = close {
         let name = input.field(close.column).name();
         let passed = if close.inclusive { "<=" } else { "<" };
         return Kept::bounded(format!("all input rows, until {name} {passed} {}", bound(&close.retain, graph.catalog)));
     }
-    let text = match below.append_only {
-        true => "the rows that are shown",
-        false => "all input rows, for ever",
-    };
-    let unbounded = below.endless && !below.append_only;
+    let shown_only = below.append_only && limit.is_some();
+    let text = if shown_only { "the rows that are shown" } else { "all input rows, for ever" };
+    let unbounded = below.endless && !shown_only;
     if unbounded {
-        graph.notices.push(format!("the state of \"{label}\" grows without bound: rows that move up must be at hand"));
+        graph.notice(format!("the state of \"{label}\" grows without bound: rows that may move up must be at hand"));
     }
     Kept { text: text.into(), unbounded }
 }

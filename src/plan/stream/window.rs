@@ -104,8 +104,8 @@ fn session(graph: &mut Graph<'_>, input: usize, time_column: usize, gap_us: i64,
         duration(gap_us),
         graph.schema(input).field(time_column).name()
     );
-    let mut times: Vec<TimeColumn> = session_times(close.as_ref(), [width, width + 1, width + 2]);
-    times.extend(below.times.iter().cloned());
+    // The row's own time tells nothing: an old row changes its window while its session still grows.
+    let times = session_times(close.as_ref(), [width, width + 1, width + 2]);
     let kept = kept_by_session(graph, close.as_ref(), below.endless, &label, "rows");
     let properties = Properties {
         append_only: false,
@@ -133,7 +133,7 @@ pub(super) fn kept_by_session(
         )),
         None => {
             if endless {
-                graph.notices.push(format!(
+                graph.notice(format!(
                     "the state of \"{label}\" grows without bound: sessions never close without a watermark"
                 ));
             }

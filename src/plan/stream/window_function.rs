@@ -10,7 +10,7 @@ use operators::spec::OperatorSpec;
 
 use super::graph::{Graph, Kept, Projected, field};
 use super::properties::Properties;
-use super::text::columns;
+use super::text::keys;
 use super::top_n;
 use crate::PlanError;
 
@@ -72,12 +72,12 @@ fn recompute(
         .map(|index| RecomputeCall::from_window(&window.window_expr[*index], schema))
         .collect::<Result<Vec<_>, _>>()?;
     let names: Vec<String> = specs.iter().map(|call| call.function.clone()).collect();
-    let label = format!("recompute {}: {}", columns(&key, graph.schema(rows)), names.join(", "));
+    let label = format!("recompute {}: {}", keys(&key, graph.schema(rows)), names.join(", "));
     if key.is_empty() {
-        graph.notices.push(format!("\"{label}\" has no key: every change recomputes all rows"));
+        graph.notice(format!("\"{label}\" has no key: every change recomputes all rows"));
     }
     if below.endless {
-        graph.notices.push(format!("the state of \"{label}\" grows without bound: it keeps all its input rows"));
+        graph.notice(format!("the state of \"{label}\" grows without bound: it keeps all its input rows"));
     }
     let counted = graph.schema(rows).fields().len();
     let offset = window.input.schema().fields().len();

@@ -1,5 +1,15 @@
 //! Plan tests: SQL in, EXPLAIN out. `check_*` are the only callers of the API.
 
+mod aggregates;
+mod close;
+mod errors;
+mod expressions;
+mod joins;
+mod nexmark;
+mod queries;
+mod top_n;
+mod windows;
+
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, TimeUnit};

@@ -5,8 +5,10 @@
 //! sled never puts one into a file of its own; each value carries magic, version, length and a checksum.
 
 use std::fs::File;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::{FactWrite, StateBackend, check_sizes};
 use crate::{StateError, disk};
@@ -20,7 +22,10 @@ const CACHE_BYTES: u64 = 2 * 1024 * 1024;
 
 /// One sled database in its own directory. Writers take turns.
 pub struct SledBackend {
-    db: ::sled::Db,
+    /// Always there until dropped.
+    db: Option<::sled::Db>,
+    /// sled has panicked: it is not asked any more.
+    broken: AtomicBool,
     path: PathBuf,
     /// Sync the files behind sled's back; only the measurement of what happens without turns it off.
     sync: bool,
@@ -41,13 +46,37 @@ impl SledBackend {
     }
 
     fn open_with(path: &Path, sync: bool) -> Result<SledBackend, StateError> {
-        disk::create_dir(path)?;
-        let config = ::sled::Config::new().path(path).cache_capacity(CACHE_BYTES).flush_every_ms(None);
-        let db = config.open()?;
-        let backend = SledBackend { db, path: path.into(), sync, writer: Mutex::new(()) };
-        backend.db.flush()?;
+        let is_new = std::fs::read_dir(path).map_or(true, |mut entries| entries.next().is_none());
+        if is_new {
+            create(path, sync)?;
+        }
+        remove_unfinished_snapshots(path)?;
+        if sync {
+            // What a killed process has written may only be in the page cache; sled is about to build on it.
+            sync_tree(path)?;
+        }
+        let db = configuration(path).open().map_err(|e| failed(path, e))?;
+        let (broken, writer) = (AtomicBool::new(false), Mutex::new(()));
+        let backend = SledBackend { db: Some(db), broken, path: path.into(), sync, writer };
+        backend.ask(|db| db.flush())?;
         backend.sync()?;
         Ok(backend)
+    }
+
+    /// Calls sled, which panics on some I/O errors.
+    fn ask<T>(&self, question: impl FnOnce(&::sled::Db) -> ::sled::Result<T>) -> Result<T, StateError> {
+        let broken = || StateError::FactsBroken { reason: "sled has panicked".into() };
+        if self.broken.load(Ordering::Acquire) {
+            return Err(broken());
+        }
+        let db = self.db.as_ref().expect("the database is there until dropped");
+        match catch_unwind(AssertUnwindSafe(|| question(db))) {
+            Ok(answer) => answer.map_err(|e| failed(&self.path, e)),
+            Err(_panic) => {
+                self.broken.store(true, Ordering::Release);
+                Err(broken())
+            }
+        }
     }
 
     fn sync(&self) -> Result<(), StateError> {
@@ -67,7 +96,7 @@ impl SledBackend {
 
 impl StateBackend for SledBackend {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StateError> {
-        self.db.get(key)?.map(|stored| self.decode(key, &stored)).transpose()
+        self.ask(|db| db.get(key))?.map(|stored| self.decode(key, &stored)).transpose()
     }
 
     fn put_all(&self, writes: &[FactWrite]) -> Result<(), StateError> {
@@ -83,8 +112,7 @@ impl StateBackend for SledBackend {
                 None => batch.remove(key.as_slice()),
             }
         }
-        self.db.apply_batch(batch)?;
-        self.db.flush()?;
+        self.ask(|db| db.apply_batch(batch).and_then(|()| db.flush()))?;
         self.sync()?;
         for (key, value) in writes {
             if self.get(key)? != *value {
@@ -97,15 +125,29 @@ impl StateBackend for SledBackend {
     }
 
     fn scan(&self, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StateError> {
-        let pairs = self.db.scan_prefix(prefix).map(|pair| {
-            let (key, stored) = pair?;
-            Ok((key.to_vec(), self.decode(&key, &stored)?))
-        });
-        pairs.collect()
+        let stored: Vec<_> = self.ask(|db| db.scan_prefix(prefix).collect())?;
+        stored.iter().map(|(key, stored)| Ok((key.to_vec(), self.decode(key, stored)?))).collect()
     }
 
     fn verify(&self) -> Result<(), StateError> {
         self.scan(&[]).map(drop)
+    }
+}
+
+impl Drop for SledBackend {
+    fn drop(&mut self) {
+        if self.broken.load(Ordering::Acquire) {
+            // Closing it would flush, and panic or hang again; everything acknowledged is on disk.
+            std::mem::forget(self.db.take());
+        }
+    }
+}
+
+/// A full disk is told apart from a broken store.
+fn failed(path: &Path, error: ::sled::Error) -> StateError {
+    match error {
+        ::sled::Error::Io(error) => StateError::io("use", path, error),
+        other => StateError::Facts(other),
     }
 }
 
@@ -132,6 +174,38 @@ fn checksum(key: &[u8], value: &[u8]) -> u32 {
     hasher.update(key);
     hasher.update(value);
     hasher.finalize()
+}
+
+fn configuration(path: &Path) -> ::sled::Config {
+    ::sled::Config::new().path(path).cache_capacity(CACHE_BYTES).flush_every_ms(None)
+}
+
+/// Makes an empty database under another name first: sled's own creation, interrupted, may never open again.
+fn create(path: &Path, sync: bool) -> Result<(), StateError> {
+    let parent = path.parent().expect("the facts lie in a directory");
+    disk::create_dir(parent)?;
+    let unfinished = disk::temporary(path);
+    if unfinished.exists() {
+        std::fs::remove_dir_all(&unfinished).map_err(|e| StateError::io("remove", &unfinished, e))?;
+    }
+    disk::create_dir(&unfinished)?;
+    configuration(&unfinished).open().and_then(|db| db.flush()).map_err(|e| failed(&unfinished, e))?;
+    if sync {
+        sync_tree(&unfinished)?;
+    }
+    std::fs::rename(&unfinished, path).map_err(|e| StateError::io("rename", path, e))?;
+    disk::sync_dir(parent)
+}
+
+/// Removes snapshots that a crash has interrupted: sled would take them for the newest and refuse to open, although
+/// it keeps the one before until the new one has its final name.
+fn remove_unfinished_snapshots(dir: &Path) -> Result<(), StateError> {
+    for (name, path) in disk::list_files(dir)? {
+        if name.starts_with("snap.") && name.ends_with(".generating") {
+            std::fs::remove_file(&path).map_err(|e| StateError::io("remove", &path, e))?;
+        }
+    }
+    Ok(())
 }
 
 /// Syncs every file and directory below `dir`, then `dir`. Files that vanish meanwhile are sled's old snapshots.

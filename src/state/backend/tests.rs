@@ -51,7 +51,7 @@ fn sled_conforms() {
     let dir = scratch();
     conforms(&mut |old| {
         drop(old);
-        Box::new(SledBackend::open(dir.path()).unwrap())
+        Box::new(SledBackend::open(&dir.path().join("facts")).unwrap())
     });
 }
 
@@ -59,7 +59,9 @@ fn sled_conforms() {
 fn mirror_of_sled_and_memory_conforms() {
     let dir = scratch();
     conforms(&mut |old| {
-        old.unwrap_or_else(|| Box::new(Mirror::new(SledBackend::open(dir.path()).unwrap(), MemoryBackend::new())))
+        old.unwrap_or_else(|| {
+            Box::new(Mirror::new(SledBackend::open(&dir.path().join("facts")).unwrap(), MemoryBackend::new()))
+        })
     });
 }
 
@@ -103,11 +105,31 @@ fn damaged_sled_is_moved_aside_and_replaced() {
 fn value_that_bypassed_the_envelope_is_corrupt() {
     let dir = scratch();
     {
-        let db = ::sled::open(dir.path()).unwrap();
+        let db = ::sled::open(dir.path().join("facts")).unwrap();
         db.insert("a", "raw").unwrap();
         db.flush().unwrap();
     }
-    let store = SledBackend::open(dir.path()).unwrap();
+    let store = SledBackend::open(&dir.path().join("facts")).unwrap();
     assert!(matches!(store.get(b"a"), Err(StateError::Corrupt { .. })));
     assert!(matches!(store.verify(), Err(StateError::Corrupt { .. })));
+}
+
+/// sled 0.34.7 takes a snapshot that was being written for the newest one.
+#[test]
+fn interrupted_snapshot_does_not_stop_sled_from_opening() {
+    let dir = scratch();
+    SledBackend::open(&dir.path().join("facts")).unwrap().put_all(&[write("a", Some("1"))]).unwrap();
+    std::fs::write(dir.path().join("facts/snap.7FFFFFFFFFFFFFFF.generating"), b"half").unwrap();
+    assert_eq!(SledBackend::open(&dir.path().join("facts")).unwrap().get(b"a").unwrap(), Some(b"1".to_vec()));
+}
+
+#[test]
+fn interrupted_creation_of_sled_is_repeated() {
+    let dir = scratch();
+    let path = dir.path().join("facts");
+    std::fs::create_dir(dir.path().join("facts.tmp")).unwrap();
+    std::fs::write(dir.path().join("facts.tmp/conf"), [0; 62]).unwrap();
+    SledBackend::open(&path).unwrap().put_all(&[write("a", Some("1"))]).unwrap();
+    assert_eq!(SledBackend::open(&path).unwrap().get(b"a").unwrap(), Some(b"1".to_vec()));
+    assert!(!dir.path().join("facts.tmp").exists());
 }

@@ -1,14 +1,16 @@
 //! GROUP BY: COUNT, SUM, AVG, MIN and MAX in two phases around an exchange, fused with the window below where there is
 //! one; any other aggregate by recompute of the touched groups.
 
+mod call;
+mod recompute;
+
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use dataflow::{Edge, Exchange};
 use datafusion_common::DFSchema;
-use datafusion_expr::expr::AggregateFunction as LogicalCall;
-use datafusion_expr::{Aggregate, Expr, ExprSchemable, LogicalPlan};
-use kernels::{RecomputeCall, RecomputeKind, RecomputeSpec, ScalarExpr, from_logical};
+use datafusion_expr::{Aggregate, Expr, LogicalPlan};
+use kernels::ScalarExpr;
 use operators::spec::{
     AggregateCall, AggregateFunction, AggregateSpec, CloseSpec, GroupColumn, OperatorSpec, SessionAggregateSpec,
     SessionSpec, WindowSpec,
@@ -16,11 +18,12 @@ use operators::spec::{
 
 use super::graph::{Graph, Kept, field};
 use super::properties::{Properties, TimeColumn, TimeRole};
-use super::scalar::{as_column, substitute, through};
-use super::text::{bound, columns, duration};
+use super::scalar::{as_column, through};
+use super::text::{bound, columns, duration, keys as key_text};
 use super::window::{self, Peeled, PeeledFunction};
-use super::{Slots, name_of};
+use super::{Projected, Slots};
 use crate::PlanError;
+use call::{Call, Group};
 
 pub(super) fn convert(graph: &mut Graph<'_>, aggregate: &Aggregate) -> Result<usize, PlanError> {
     if aggregate.group_expr.iter().any(|expr| matches!(expr, Expr::GroupingSet(_))) {
@@ -33,7 +36,7 @@ pub(super) fn convert(graph: &mut Graph<'_>, aggregate: &Aggregate) -> Result<us
     let schema = aggregate.input.schema();
     let output = output_schema(&aggregate.schema);
     let calls = aggregate.aggr_expr.iter().map(|expr| Call::of(expr, schema)).collect::<Result<Option<Vec<_>>, _>>()?;
-    let Some(calls) = calls else { return recompute(graph, input, aggregate, output) };
+    let Some(calls) = calls else { return recompute::convert(graph, input, aggregate, output) };
     let group = aggregate.group_expr.iter().map(|expr| Group::of(expr, schema)).collect::<Result<Vec<_>, _>>()?;
     let output = readable(output, &group, &calls);
     let plan = Grouping { group, calls, output };
@@ -64,127 +67,6 @@ fn readable(output: SchemaRef, group: &[Group], calls: &[Call]) -> SchemaRef {
     let names = group.iter().map(|g| g.name.clone()).chain(calls.iter().map(Call::name));
     let fields = output.fields().iter().zip(names).map(|(f, name)| field(name, f.data_type().clone()));
     Arc::new(Schema::new(fields.collect::<Vec<_>>()))
-}
-
-/// A group expression over the aggregate's input.
-struct Group {
-    expr: ScalarExpr,
-    name: String,
-    data_type: DataType,
-}
-
-impl Group {
-    fn of(expr: &Expr, schema: &DFSchema) -> Result<Group, PlanError> {
-        let scalar = from_logical(expr, schema)?;
-        let name = name_of(expr, &scalar, schema);
-        Ok(Group { expr: scalar, name, data_type: expr.get_type(schema)? })
-    }
-}
-
-/// An aggregate call that has an accumulator of ours.
-struct Call {
-    function: AggregateFunction,
-    /// `None`: COUNT(*).
-    argument: Option<(ScalarExpr, String, DataType)>,
-    distinct: bool,
-    filter: Option<(ScalarExpr, String)>,
-    return_type: DataType,
-}
-
-impl Call {
-    /// `None`: only recompute can do it.
-    fn of(expr: &Expr, schema: &DFSchema) -> Result<Option<Call>, PlanError> {
-        let return_type = expr.get_type(schema)?;
-        let Expr::AggregateFunction(LogicalCall { func, params }) = expr.clone().unalias() else {
-            return Err(PlanError::internal("aggregates are aggregate calls"));
-        };
-        let function = match func.name() {
-            "count" => AggregateFunction::Count,
-            "sum" => AggregateFunction::Sum,
-            "avg" => AggregateFunction::Avg,
-            "min" => AggregateFunction::Min,
-            "max" => AggregateFunction::Max,
-            _ => return Ok(None),
-        };
-        // ORDER BY inside the call means nothing to any of these.
-        let argument = match params.args.as_slice() {
-            [Expr::Literal(value, _)] if function == AggregateFunction::Count && !value.is_null() => None,
-            [argument] => Some(argument_of(function, argument, schema)?),
-            _ => return Ok(None),
-        };
-        let distinct = params.distinct && !matches!(function, AggregateFunction::Min | AggregateFunction::Max);
-        if argument.is_none() && distinct {
-            return Ok(None);
-        }
-        if let Some((_, _, data_type)) = &argument
-            && !has_accumulator(function, data_type, &return_type)
-        {
-            return Ok(None);
-        }
-        let filter = params
-            .filter
-            .as_deref()
-            .map(|filter| {
-                let scalar = from_logical(filter, schema)?;
-                let name = name_of(filter, &scalar, schema);
-                Ok::<_, PlanError>((scalar, name))
-            })
-            .transpose()?;
-        Ok(Some(Call { function, argument, distinct, filter, return_type }))
-    }
-
-    fn name(&self) -> String {
-        let name = match self.function {
-            AggregateFunction::Count => "count",
-            AggregateFunction::Sum => "sum",
-            AggregateFunction::Avg => "avg",
-            AggregateFunction::Min => "min",
-            AggregateFunction::Max => "max",
-        };
-        let argument = self.argument.as_ref().map(|(_, name, _)| name.as_str()).unwrap_or("*");
-        let distinct = if self.distinct { "distinct " } else { "" };
-        let filter = self.filter.as_ref().map(|(_, name)| format!(" filter ({name})")).unwrap_or_default();
-        format!("{name}({distinct}{argument}){filter}")
-    }
-}
-
-/// AVG of integers: coercion casts the argument to double; sums of the integers themselves are exact.
-fn argument_of(
-    function: AggregateFunction,
-    argument: &Expr,
-    schema: &DFSchema,
-) -> Result<(ScalarExpr, String, DataType), PlanError> {
-    let argument = match argument {
-        Expr::Cast(cast)
-            if function == AggregateFunction::Avg
-                && cast.field.data_type() == &DataType::Float64
-                && is_integer(&cast.expr.get_type(schema)?) =>
-        {
-            &cast.expr
-        }
-        other => other,
-    };
-    let scalar = from_logical(argument, schema)?;
-    let name = name_of(argument, &scalar, schema);
-    Ok((scalar, name, argument.get_type(schema)?))
-}
-
-fn is_integer(data_type: &DataType) -> bool {
-    matches!(data_type, DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::Int64)
-}
-
-/// Argument types our accumulators take; the rest goes through recompute.
-fn has_accumulator(function: AggregateFunction, argument: &DataType, result: &DataType) -> bool {
-    match function {
-        AggregateFunction::Count => true,
-        AggregateFunction::Min | AggregateFunction::Max => argument == result && !argument.is_nested(),
-        AggregateFunction::Sum | AggregateFunction::Avg => match argument {
-            DataType::Float32 | DataType::Float64 => result == &DataType::Float64,
-            DataType::Decimal128(..) => matches!(result, DataType::Decimal128(..)),
-            integer if is_integer(integer) => matches!(result, DataType::Int64 | DataType::Float64),
-            _ => false,
-        },
-    }
 }
 
 struct Grouping {
@@ -394,7 +276,7 @@ impl Grouping {
         let keys: Vec<usize> = (0..group.len()).collect();
         let over = window.as_ref().map(|w| format!(" over {}", window::kind_text(&w.kind))).unwrap_or_default();
         let calls_text = self.calls_text();
-        let label = format!("aggregate {}{over}: {calls_text}", columns(&keys, &self.output));
+        let label = format!("aggregate {}{over}: {calls_text}", key_text(&keys, &self.output));
         let kept = self.kept(graph, &label, close.as_ref(), &below, &calls);
         let spec = AggregateSpec {
             group,
@@ -407,7 +289,7 @@ impl Grouping {
         };
         let partial_schema = partial_schema(&self.output, keys.len());
         let partial = graph.operator(
-            format!("partial aggregate {}{over}: {calls_text}", columns(&keys, &self.output)),
+            format!("partial aggregate {}{over}: {calls_text}", key_text(&keys, &self.output)),
             OperatorSpec::PartialAggregate(spec.clone()),
             vec![Edge { from: rows, exchange: Exchange::Pipeline }],
             partial_schema,
@@ -450,16 +332,14 @@ impl Grouping {
             (false, true) => "one row per group and the distinct values, for ever".to_string(),
         };
         if below.endless {
-            graph
-                .notices
-                .push(format!("the state of \"{label}\" grows without bound: nothing says when a group is done"));
+            graph.notice(format!("the state of \"{label}\" grows without bound: nothing says when a group is done"));
         }
         Kept { text, unbounded: below.endless }
     }
 }
 
-/// A projection to nothing would lose the number of rows: COUNT(*) without groups keeps one column.
-fn keep_one(slots: Slots, input: &Schema) -> Vec<super::Projected> {
+/// Rows without columns are avoided: COUNT(*) without groups keeps one.
+fn keep_one(slots: Slots, input: &Schema) -> Vec<Projected> {
     if slots.columns.is_empty() && !input.fields().is_empty() {
         return vec![(ScalarExpr::Column(0), input.fields()[0].clone())];
     }
@@ -481,69 +361,4 @@ fn close_spec(times: &[TimeColumn]) -> Option<CloseSpec> {
 /// The group columns; the operator appends its own state columns.
 fn partial_schema(output: &Schema, groups: usize) -> SchemaRef {
     Arc::new(Schema::new(output.fields()[..groups].to_vec()))
-}
-
-/// All calls together by recompute of the touched groups.
-fn recompute(
-    graph: &mut Graph<'_>,
-    input: usize,
-    aggregate: &Aggregate,
-    output: SchemaRef,
-) -> Result<usize, PlanError> {
-    let schema = aggregate.input.schema();
-    let mut slots = Slots::default();
-    let same = |expr: &ScalarExpr| expr.clone();
-    let keys = aggregate
-        .group_expr
-        .iter()
-        .map(|expr| slots.add_logical(expr, schema, &same))
-        .collect::<Result<Vec<_>, _>>()?;
-    let mut calls =
-        aggregate.aggr_expr.iter().map(|e| RecomputeCall::from_aggregate(e, schema)).collect::<Result<Vec<_>, _>>()?;
-    let source = graph.schema(input).clone();
-    for call in &mut calls {
-        let mut place = |expr: &mut ScalarExpr| {
-            for column in expr.columns() {
-                let f = source.field(column);
-                slots.add(ScalarExpr::Column(column), f.name(), f.data_type().clone());
-            }
-            *expr = substitute(expr, &|column| {
-                let find = |(e, _): &super::Projected| *e == ScalarExpr::Column(column);
-                ScalarExpr::Column(slots.columns.iter().position(find).expect("just added"))
-            });
-        };
-        call.args.iter_mut().for_each(&mut place);
-        call.filter.iter_mut().for_each(&mut place);
-        call.order_by.iter_mut().for_each(|sort| place(&mut sort.expr));
-    }
-    let names: Vec<String> = calls.iter().map(|c| c.function.clone()).collect();
-    let rows = graph.filter_project(input, None, Some(keep_one(slots, &source)));
-    let below = graph.properties[rows].clone();
-    let label = format!("recompute {}: {}", columns(&keys, graph.schema(rows)), names.join(", "));
-    if keys.is_empty() {
-        graph.notices.push(format!("\"{label}\" has no key: every change recomputes all rows"));
-    }
-    if below.endless {
-        graph.notices.push(format!("the state of \"{label}\" grows without bound: it keeps all its input rows"));
-    }
-    let times = keys.iter().enumerate().filter_map(|(position, column)| {
-        below.time(*column).map(|time| TimeColumn { column: position, ..time.clone() })
-    });
-    let positions: Vec<usize> = (0..keys.len()).collect();
-    let properties = Properties {
-        append_only: false,
-        key: Some(positions.clone()),
-        times: times.collect(),
-        distribution: Some(positions),
-        endless: below.endless,
-    };
-    let edge = graph.exchanged(rows, keys.clone());
-    let spec = RecomputeSpec {
-        key: keys,
-        kind: RecomputeKind::Aggregate { calls },
-        input: graph.schema(rows).clone(),
-        output: output.clone(),
-    };
-    let kept = Kept { text: "all input rows, for ever".into(), unbounded: below.endless };
-    Ok(graph.operator(label, OperatorSpec::Recompute(spec), vec![edge], output, properties, kept))
 }
