@@ -59,21 +59,6 @@ impl VisitorMut for Prepare {
         ControlFlow::Continue(())
     }
 
-    fn pre_visit_table_factor(&mut self, factor: &mut ast::TableFactor) -> ControlFlow<PlanError> {
-        // The binder would read the table as if these were not there.
-        match factor {
-            ast::TableFactor::Table { version: Some(_), .. } => ControlFlow::Break(PlanError::unsupported(
-                "reading a relation as of another time is not supported",
-                "Join with a condition on the times, or keep the latest row by ROW_NUMBER() … = 1.",
-            )),
-            ast::TableFactor::Table { sample: Some(_), .. } => ControlFlow::Break(PlanError::unsupported(
-                "TABLESAMPLE is not supported",
-                "Filter on a condition, for example a remainder of the key.",
-            )),
-            _ => ControlFlow::Continue(()),
-        }
-    }
-
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<PlanError> {
         if let Some((left, right)) = modulo_arguments(expr) {
             let operation = Expr::BinaryOp {
