@@ -1,0 +1,17 @@
+//! What a crash, or many clients at once, must not change. The real binary, killed with SIGKILL at random moments under
+//! load (`crash.rs`), and the bank test: invariants that every read and every subscription must see (`bank/`).
+//!
+//! Nothing here waits for a fixed time in order to be right; the random pauses only choose where a kill falls.
+
+mod bank;
+mod clicks;
+#[path = "../compare/mod.rs"]
+mod compare;
+mod crash;
+mod ddl;
+mod inputs;
+mod ledger;
+#[path = "../process/mod.rs"]
+mod process;
+mod stock;
+mod views;
