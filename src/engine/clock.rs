@@ -427,6 +427,9 @@ impl Clock {
 
     /// Puts everything that waits into one epoch and sends it to the workers.
     fn open_epoch(&mut self) {
+        // Before anything is decided: what is taken in here may open epochs itself, drop dataflows, ask for barriers.
+        let drained = self.checkpoint_due().then(|| self.take_in_journaled());
+        let position = drained.filter(|_| !self.checkpoint_running);
         let epoch = self.epoch + 1;
         self.wall_time_us = now_us().max(self.wall_time_us + 1);
         let mut touched: BTreeSet<ObjectId> = BTreeSet::new();
@@ -444,7 +447,7 @@ impl Clock {
         due.iter().for_each(|id| {
             self.deadlines.remove(id);
         });
-        let checkpoint = self.checkpoint_due();
+        let checkpoint = position.is_some();
         let concerned: Vec<ObjectId> = self
             .dataflows
             .iter()
@@ -456,9 +459,9 @@ impl Clock {
         self.epoch = epoch;
         self.oracle.open(epoch, &concerned, rows);
         let mut record = EpochRecord::new(epoch, self.wall_time_us, self.watermarks());
-        if checkpoint {
+        if let Some(position) = position {
             record.checkpoint = true;
-            self.begin_checkpoint(epoch, &concerned);
+            self.begin_checkpoint(epoch, position, &concerned);
         }
         self.send_epoch(record, concerned, batches);
         self.answer(epoch, replies);
@@ -572,18 +575,20 @@ impl Clock {
         }
     }
 
-    /// The journal position up to which all table writes and catalog changes are part of the epochs opened so far.
-    fn settled_position(&mut self) -> u64 {
+    /// Takes in all table writes and catalog changes up to the journal position that it gives.
+    fn take_in_journaled(&mut self) -> u64 {
         let position = self.start.gate.position(self.store.journal());
-        // Everything appended before has been sent: take it in.
+        // Everything appended before has been sent.
         while let Ok(message) = self.receiver.try_recv() {
             self.handle(message);
         }
-        self.writes.front().map_or(position, |write| position.min(write.position - 1))
+        position
     }
 
-    fn begin_checkpoint(&mut self, epoch: Epoch, concerned: &[ObjectId]) {
-        let settled = self.settled_position();
+    /// `position`: up to there everything journaled has been taken in.
+    fn begin_checkpoint(&mut self, epoch: Epoch, position: u64, concerned: &[ObjectId]) {
+        // Writes that still wait are not part of this epoch.
+        let settled = self.writes.front().map_or(position, |write| position.min(write.position - 1));
         self.checkpoint_running = true;
         self.last_checkpoint = Instant::now();
         self.dirty = false;

@@ -101,10 +101,9 @@ pub(crate) fn wait_complete(shared: &Shared, relation: &Relation, job: &Job) -> 
         }
         std::thread::sleep(POLL);
     }
-    if !bounded.is_empty() {
-        // The end of a source is known before its last epoch is open: complete is what has sealed an epoch after it.
-        wait_frontier(shared, relation.id, barrier(shared)?, job)?;
-    }
+    // The end of a source is known before its last epoch is open, and a dataflow that was just created before the clock
+    // has heard of it: complete is what has sealed an epoch after both.
+    wait_frontier(shared, relation.id, barrier(shared)?, job)?;
     // The pin raises the floor, so that every later read is at or above this epoch.
     let pin = shared.oracle.pin(&[relation.id]);
     wait_frontier(shared, relation.id, pin.epoch(), job)

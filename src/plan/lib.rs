@@ -21,7 +21,7 @@ mod table;
 mod watermark;
 mod window_node;
 
-pub use batch::lower_windows_for_batch;
+pub use batch::{lower_scalars_for_batch, lower_windows_for_batch};
 pub use bind::data_type::{data_type, type_name};
 pub use environment::{Environment, RelationSource, relation_of};
 pub use error::PlanError;

@@ -68,7 +68,6 @@ const GROUPS: &[View] = &[
     view("a9", "SELECT k, CAST(round(stddev_pop(v) * 1000) AS bigint) AS sd, bit_or(v) AS bits FROM r WHERE v >= 0 GROUP BY k"),
     view("a10", "SELECT n, count(*) AS c, max(s) AS m FROM (SELECT k, g, count(*) AS n, sum(v) AS s FROM r GROUP BY k, g) q GROUP BY n"),
     view("a11", "SELECT count(*) AS n, sum(v) AS s, max(v) AS m FROM r WHERE v > 15"),
-    view("a12", "SELECT k, g, count(*) AS n, grouping(k, g) AS level FROM r GROUP BY ROLLUP (k, g)"),
     view("d1", "SELECT DISTINCT k, g FROM r"),
     view("o1", "SELECT k, n + nv AS both, most - least AS spread FROM a1 WHERE n > 2"),
     view("o2", "SELECT count(*) AS keys, sum(n) AS n, max(mean) AS best FROM a1"),

@@ -100,6 +100,7 @@ async fn prepare(shared: &Arc<Shared>, planned: PlannedQuery, parameters: Vec<Ar
     }
     check_bounded(shared, &logical)?;
     let logical = plan::lower_windows_for_batch(logical).map_err(|e| e.to_sql_error())?;
+    let logical = plan::lower_scalars_for_batch(logical).map_err(|e| e.to_sql_error())?;
     let logical = attach_providers(shared, logical, &pin)?;
     let state = session_state();
     let physical = state.create_physical_plan(&logical).await.map_err(error)?;
@@ -114,7 +115,11 @@ fn session_state() -> SessionState {
     options.sql_parser.map_string_types_to_utf8view = false;
     options.sql_parser.parse_float_as_decimal = true;
     options.execution.time_zone = Some("UTC".into());
-    SessionStateBuilder::new().with_config(config).with_default_features().build()
+    let mut state = SessionStateBuilder::new().with_config(config).with_default_features().build();
+    // now() is one moment for the whole statement.
+    let options = state.config_options().clone();
+    state.execution_props_mut().mark_start_execution(options);
+    state
 }
 
 /// Puts a provider at the pinned epoch under every scan of a catalog relation, also inside subqueries.

@@ -120,6 +120,8 @@ async fn build(
     let temporary = Temporary { shared: shared.clone(), id };
     let built = tokio::task::spawn_blocking(move || {
         let relation = dataflows::build(&shared, Arc::new(planned.graph), &job, true)?;
+        // The clock must know it before an epoch of it can be chosen.
+        dataflows::barrier(&shared)?;
         Ok::<_, SqlError>(relation)
     });
     let relation = built.await.map_err(|e| SqlError::internal(e.to_string()))??;

@@ -2,6 +2,7 @@
 //! them by calling these functions; compiled expressions find them by name. One file per function of ours.
 
 pub(crate) mod bytea;
+mod checked;
 mod modulo;
 pub(crate) mod text_form;
 mod to_char;
@@ -11,6 +12,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
 use datafusion_expr::{AggregateUDF, ScalarUDF, WindowUDF};
+
+pub use checked::{checked_operator, constant, postgres_cast};
 
 /// Postgres' names of functions that DataFusion has under another one.
 const SCALAR_ALIASES: [(&str, &str); 2] = [("signum", "sign"), ("ceil", "ceiling")];

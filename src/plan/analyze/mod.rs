@@ -3,7 +3,9 @@
 //! [`analyze`] gives a plan its types and is applied to everything. [`optimize_for_stream`] is for views only: it
 //! decorrelates, pushes filters and projections down and nothing that reads statistics, emptiness or the clock.
 
+mod constants;
 mod distinct_on;
+mod expressions;
 mod postgres_types;
 mod session_partition;
 
@@ -33,7 +35,10 @@ use datafusion_optimizer::{Analyzer, AnalyzerRule, Optimizer, OptimizerContext, 
 
 use crate::PlanError;
 
-/// Resolves grouping functions, Postgres' types, the keys of sessions, and coerces types.
+pub(crate) use expressions::rewrite_expressions;
+
+/// Resolves grouping functions, Postgres' types, the keys of sessions, coerces types and folds
+/// constants.
 pub(crate) fn analyze(plan: LogicalPlan, options: &ConfigOptions) -> Result<LogicalPlan, PlanError> {
     let rules: Vec<Arc<dyn AnalyzerRule + Send + Sync>> = vec![
         Arc::new(ResolveGroupingFunction::new()),
@@ -42,7 +47,8 @@ pub(crate) fn analyze(plan: LogicalPlan, options: &ConfigOptions) -> Result<Logi
         Arc::new(distinct_on::DistinctOnAsRowNumber),
         Arc::new(TypeCoercion::new()),
     ];
-    Ok(Analyzer::with_rules(rules).execute_and_check(plan, options, |_, _| {})?)
+    let analysed = Analyzer::with_rules(rules).execute_and_check(plan, options, |_, _| {})?;
+    Ok(constants::fold(analysed)?)
 }
 
 /// The shape that `stream/` converts: no subqueries, filters and projections as low as they go.

@@ -1,8 +1,9 @@
-//! Windows in ad-hoc queries: every [`WindowNode`] becomes plain DataFusion nodes with the same schema.
+//! What ad-hoc queries need before DataFusion plans them: arithmetic of our own (`scalars.rs`), and windows: every [`WindowNode`] becomes plain DataFusion nodes with the same schema.
 //!
 //! TUMBLE is arithmetic on the time; HOP and CUMULATE make a list of window ends per row and unnest it; SESSION is
 //! three window functions. All drop rows whose time is NULL.
 
+mod scalars;
 mod session;
 mod window_ends;
 
@@ -14,6 +15,8 @@ use operators::spec::WindowKind;
 
 use crate::PlanError;
 use crate::window_node::{WINDOW_COLUMNS, WINDOW_TIME_BEFORE_END_US, WindowFunction, WindowNode, window_column_type};
+
+pub use scalars::lower_scalars_for_batch;
 
 const ENDS: &str = "__window_ends";
 
