@@ -370,8 +370,8 @@ fn kept(
 
 #[cfg(test)]
 mod tests {
-    use crate::tests::view;
     use crate::ViewPlanOptions;
+    use crate::tests::view;
 
     #[test]
     fn constants_over_a_relation_whose_columns_nobody_reads() {
