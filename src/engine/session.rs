@@ -9,7 +9,7 @@ use std::time::Duration;
 use arrow::array::ArrayRef;
 use arrow::datatypes::DataType;
 use futures::future::BoxFuture;
-use plan::{PlanSession, Planner};
+use plan::PlanSession;
 use sql::{ParsedStatement, Statement};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use types::{SqlError, SqlState, ToSqlState};
@@ -232,10 +232,6 @@ impl Session {
                 search_path: self.parameters.search_path(),
             },
         }
-    }
-
-    pub(crate) fn planner(&self) -> Planner {
-        self.context().planner()
     }
 
     pub(crate) fn cursors(&mut self) -> &mut HashMap<String, Cursor> {

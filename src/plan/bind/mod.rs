@@ -150,11 +150,14 @@ impl Binder {
         let planner = SqlToRel::new(&self.context);
         let bound = planner.sql_to_expr(expr, schema, &mut PlannerContext::new())?;
         let refused = bound.exists(|e| {
-            Ok(match e {
-                Expr::AggregateFunction(_) | Expr::WindowFunction(_) => true,
-                Expr::ScalarSubquery(_) | Expr::Exists(_) | Expr::InSubquery(_) => true,
-                _ => false,
-            })
+            Ok(matches!(
+                e,
+                Expr::AggregateFunction(_)
+                    | Expr::WindowFunction(_)
+                    | Expr::ScalarSubquery(_)
+                    | Expr::Exists(_)
+                    | Expr::InSubquery(_)
+            ))
         })?;
         match refused {
             true => Err(PlanError::unsupported(

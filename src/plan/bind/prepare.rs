@@ -210,7 +210,7 @@ fn default_name(expr: &Expr) -> Option<String> {
             .or_else(|| column_name(expr))
             .or_else(|| crate::data_type(data_type).ok().map(|t| short_type_name(&t))),
         Expr::Case { else_result, .. } => {
-            Some(else_result.as_deref().and_then(|e| column_name(e)).unwrap_or_else(|| "case".into()))
+            Some(else_result.as_deref().and_then(column_name).unwrap_or_else(|| "case".into()))
         }
         Expr::Extract { .. } => Some("extract".into()),
         Expr::Substring { .. } => Some("substring".into()),
