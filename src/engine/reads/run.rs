@@ -100,15 +100,8 @@ async fn prepare(shared: &Arc<Shared>, planned: PlannedQuery, parameters: Vec<Ar
         logical = logical.with_param_values(ParamValues::from(values.map_err(error)?)).map_err(error)?;
     }
     check_bounded(shared, &logical)?;
-<<<<<<< HEAD
-    let logical = plan::lower_windows_for_batch(logical).map_err(|e| e.to_sql_error())?;
-    let logical = plan::lower_scalars_for_batch(logical).map_err(|e| e.to_sql_error())?;
-    let logical = attach_providers(shared, logical, &pin)?;
-    let state = session_state();
-=======
     let logical = readable(shared, logical, &pin)?;
     let state = session_state(std::thread::available_parallelism().map_or(1, |n| n.get()));
->>>>>>> syscat
     let physical = state.create_physical_plan(&logical).await.map_err(error)?;
     Ok((physical, state, schema))
 }
@@ -116,6 +109,7 @@ async fn prepare(shared: &Arc<Shared>, planned: PlannedQuery, parameters: Vec<Ar
 /// A plan that DataFusion can run: windows lowered, providers under the scans, also of subqueries that run per row.
 fn readable(shared: &Arc<Shared>, logical: LogicalPlan, pin: &Arc<Pin>) -> Result<LogicalPlan, SqlError> {
     let logical = plan::lower_windows_for_batch(logical).map_err(|e| e.to_sql_error())?;
+    let logical = plan::lower_scalars_for_batch(logical).map_err(|e| e.to_sql_error())?;
     let logical = attach_providers(shared, logical, pin)?;
     bind_subqueries(shared, logical, pin)
 }
@@ -141,9 +135,7 @@ fn bind_subqueries(shared: &Arc<Shared>, logical: LogicalPlan, pin: &Arc<Pin>) -
 }
 
 fn session_state(partitions: usize) -> SessionState {
-    let mut config = SessionConfig::new()
-        .with_target_partitions(partitions)
-        .with_information_schema(false);
+    let mut config = SessionConfig::new().with_target_partitions(partitions).with_information_schema(false);
     let options = config.options_mut();
     options.sql_parser.map_string_types_to_utf8view = false;
     options.sql_parser.parse_float_as_decimal = true;

@@ -49,7 +49,8 @@ pub(crate) fn describe(show: &Show) -> Result<Described, SqlError> {
 }
 
 pub(crate) fn describe_columns() -> Described {
-    let column = |name: &&str| Column { name: name.to_string(), data_type: DataType::Utf8, wire_type: None, origin: None };
+    let column =
+        |name: &&str| Column { name: name.to_string(), data_type: DataType::Utf8, wire_type: None, origin: None };
     Described { parameters: vec![], columns: Some(COLUMNS.iter().map(column).collect()) }
 }
 

@@ -16,8 +16,8 @@ use datafusion_expr::{
 };
 use types::{ObjectId, SqlState};
 
-use super::data_type::PostgresTypes;
 use super::catalog_syntax::ARRAY_SUBQUERY;
+use super::data_type::PostgresTypes;
 use super::function_relation::FunctionRelations;
 use super::window_relation::WindowRelations;
 use super::{Binder, functions, subquery};

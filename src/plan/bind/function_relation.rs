@@ -37,9 +37,7 @@ impl RelationPlanner for FunctionRelations {
             "generate_series" if !call.ordinality && call.arguments.iter().all(is_constant) => {
                 constant_series(&call, relation.clone(), context)?
             }
-            "generate_series" | "generate_subscripts" => {
-                Some(unnest(&call, vec![call_of(&call)], context)?)
-            }
+            "generate_series" | "generate_subscripts" => Some(unnest(&call, vec![call_of(&call)], context)?),
             "pg_options_to_table" => Some(options(&call, context)?),
             name if context.context_provider().get_function_meta(name).is_some() => Some(single(&call, context)?),
             _ => None,

@@ -64,4 +64,3 @@ fn inner(join: &Join, subquery: &Subquery, options: &ConfigOptions) -> Result<Lo
         None => joined.build(),
     }
 }
-

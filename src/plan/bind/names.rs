@@ -27,7 +27,8 @@ pub(crate) fn output_schema(plan: &LogicalPlan) -> SchemaRef {
     }
     let fields = plan.schema().fields().iter().zip(names);
     // Marks of Postgres types stay.
-    let named = fields.map(|(f, name)| Field::new(name, f.data_type().clone(), true).with_metadata(f.metadata().clone()));
+    let named =
+        fields.map(|(f, name)| Field::new(name, f.data_type().clone(), true).with_metadata(f.metadata().clone()));
     Arc::new(Schema::new(named.collect::<Vec<_>>()))
 }
 

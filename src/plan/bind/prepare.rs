@@ -47,26 +47,19 @@ impl VisitorMut for Prepare {
     }
 
     fn pre_visit_table_factor(&mut self, factor: &mut ast::TableFactor) -> ControlFlow<PlanError> {
-        match unsupported_modifier(factor) {
-            Some(error) => ControlFlow::Break(error),
-            None => ControlFlow::Continue(()),
+        if let Some(error) = unsupported_modifier(factor) {
+            return ControlFlow::Break(error);
         }
+        catalog_syntax::make_lateral(factor);
+        ControlFlow::Continue(())
     }
 
     fn pre_visit_select(&mut self, select: &mut ast::Select) -> ControlFlow<PlanError> {
         name_items(&mut select.projection);
-<<<<<<< HEAD
         if self.distinct_names {
             number_repeated(&mut select.projection);
         }
-=======
         catalog_syntax::unnest_sets(select);
-        ControlFlow::Continue(())
-    }
-
-    fn pre_visit_table_factor(&mut self, factor: &mut ast::TableFactor) -> ControlFlow<PlanError> {
-        catalog_syntax::make_lateral(factor);
->>>>>>> syscat
         ControlFlow::Continue(())
     }
 

@@ -231,7 +231,8 @@ pub(crate) fn call(
 ) -> Result<Expr> {
     let mut arguments = Arguments::default();
     let plan = arguments.take_out(plan.clone())?;
-    let plan = analyze::analyze(plan, options).map_err(|e| datafusion_common::DataFusionError::External(Box::new(e)))?;
+    let plan =
+        analyze::analyze(plan, options).map_err(|e| datafusion_common::DataFusionError::External(Box::new(e)))?;
     let (parameters, values): (Vec<String>, Vec<Expr>) = arguments.found.into_values().unzip();
     let values = values.into_iter().map(|value| match value {
         Expr::OuterReferenceColumn(_, column) if schema.has_column(&column) => Expr::Column(column),
@@ -260,7 +261,9 @@ impl Arguments {
             let names = datafusion_expr::expr_rewriter::NamePreserver::new(&node);
             let node = match node {
                 LogicalPlan::Subquery(lateral) => {
-                    return self.subquery(lateral, &inputs, between).map(|s| Transformed::yes(LogicalPlan::Subquery(s)));
+                    return self
+                        .subquery(lateral, &inputs, between)
+                        .map(|s| Transformed::yes(LogicalPlan::Subquery(s)));
                 }
                 node => node,
             };

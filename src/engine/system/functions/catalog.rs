@@ -89,4 +89,3 @@ fn comment(call: &Call, column: i64) -> Result<Cell, SqlError> {
     };
     Ok(text.into())
 }
-

@@ -18,9 +18,13 @@ const REGROLE: u32 = 4096;
 const ONE: (usize, usize) = (1, 1);
 
 pub const FUNCTIONS: &[Function] = &[
-    strict("regclassin", ONE, OidAs(REGCLASS), |call| read(call, "relation", SqlState::UndefinedTable, relation_by_text)),
+    strict("regclassin", ONE, OidAs(REGCLASS), |call| {
+        read(call, "relation", SqlState::UndefinedTable, relation_by_text)
+    }),
     strict("regtypein", ONE, OidAs(REGTYPE), |call| read(call, "type", SqlState::UndefinedObject, type_by_text)),
-    strict("regprocin", ONE, OidAs(REGPROC), |call| read(call, "function", SqlState::UndefinedFunction, function_by_text)),
+    strict("regprocin", ONE, OidAs(REGPROC), |call| {
+        read(call, "function", SqlState::UndefinedFunction, function_by_text)
+    }),
     strict("regprocedurein", ONE, OidAs(REGPROCEDURE), |call| {
         read(call, "function", SqlState::UndefinedFunction, function_by_text)
     }),
@@ -40,7 +44,9 @@ pub const FUNCTIONS: &[Function] = &[
         show(call, |view, oid| view.schema_name(oid).map(quote_ident))
     }),
     strict("regroleout", ONE, TextAs(REGROLE), |call| {
-        show(call, |view, oid| view.roles().into_iter().find(|(role, _)| *role == oid).map(|(_, name)| quote_ident(name)))
+        show(call, |view, oid| {
+            view.roles().into_iter().find(|(role, _)| *role == oid).map(|(_, name)| quote_ident(name))
+        })
     }),
     strict("to_regclass", ONE, OidAs(REGCLASS), |call| try_read(call, relation_by_text)),
     strict("to_regtype", ONE, OidAs(REGTYPE), |call| try_read(call, type_by_text)),

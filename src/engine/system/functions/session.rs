@@ -84,10 +84,8 @@ fn current_setting(call: &Call) -> Result<Cell, SqlError> {
 }
 
 fn set_config(call: &Call) -> Result<Cell, SqlError> {
-    let name = call.text(0).ok_or_else(|| {
-        SqlError::new(SqlState::InvalidParameterValue, "SET requires parameter name")
-    })?;
+    let name =
+        call.text(0).ok_or_else(|| SqlError::new(SqlState::InvalidParameterValue, "SET requires parameter name"))?;
     let value = call.text(1).unwrap_or_default();
     Ok(call.view.set(name, value, call.bool(2) == Some(true))?.into())
 }
-

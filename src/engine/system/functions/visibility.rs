@@ -19,9 +19,7 @@ const ALLOWED: Body = |_| Ok(Cell::Bool(true));
 
 pub const FUNCTIONS: &[Function] = &[
     strict("pg_table_is_visible", (1, 1), Bool, table),
-    strict("pg_type_is_visible", (1, 1), Bool, |call| {
-        Ok(call.oid(0).and_then(pg_types::by_oid).map(|_| true).into())
-    }),
+    strict("pg_type_is_visible", (1, 1), Bool, |call| Ok(call.oid(0).and_then(pg_types::by_oid).map(|_| true).into())),
     strict("pg_function_is_visible", (1, 1), Bool, |call| {
         Ok(call.oid(0).and_then(pg_types::procedure_by_oid).map(|_| true).into())
     }),

@@ -35,9 +35,8 @@ pub type Row = Vec<(&'static str, Cell)>;
 /// OIDs of `information_schema`'s relations start here.
 const INFORMATION_SCHEMA_FIRST: u32 = 13_000;
 /// Relations whose hidden column `tableoid` clients ask for. It is an ordinary column here.
-const WITH_TABLEOID: [&str; 8] = [
-    "pg_class", "pg_constraint", "pg_language", "pg_opclass", "pg_opfamily", "pg_proc", "pg_rewrite", "pg_trigger",
-];
+const WITH_TABLEOID: [&str; 8] =
+    ["pg_class", "pg_constraint", "pg_language", "pg_opclass", "pg_opfamily", "pg_proc", "pg_rewrite", "pg_trigger"];
 
 /// All system relations but those of `hw_catalog`.
 pub fn layouts() -> &'static BTreeMap<(&'static str, &'static str), Layout> {

@@ -7,9 +7,9 @@ mod keys;
 pub(super) mod layout;
 mod listings;
 pub(super) mod oids;
+pub(super) mod pg_types;
 mod server;
 mod sources;
-pub(super) mod pg_types;
 
 pub(super) use attributes::{index_definition, quote_ident};
 pub(super) use server::role_name;

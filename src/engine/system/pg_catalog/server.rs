@@ -161,4 +161,3 @@ pub fn role_name(view: &SessionView, oid: u32) -> String {
     let role = view.roles().into_iter().find(|(role, _)| *role == oid);
     role.map_or_else(|| format!("unknown (OID={oid})"), |(_, name)| name.to_string())
 }
-
