@@ -118,7 +118,11 @@ pub fn result_formats(codes: &[i16], columns: Option<&[Column]>) -> Result<Vec<F
     let columns = known.len();
     match codes {
         [] => Ok(vec![Format::Text; columns]),
-        [all] => known.iter().map(|column| result_format(*all, column)).collect(),
+        [all] => {
+            // Checked even where there is no column to use it for.
+            format(*all)?;
+            known.iter().map(|column| result_format(*all, column)).collect()
+        }
         each if each.len() == columns => {
             each.iter().zip(known).map(|(&code, column)| result_format(code, column)).collect()
         }

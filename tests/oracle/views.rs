@@ -102,10 +102,6 @@ const JOINS: &[View] = &[
         "j15",
         "SELECT r.id AS id, u.note AS note FROM r JOIN u ON r.k = u.k AND r.t BETWEEN u.at - INTERVAL '10 seconds' AND u.at + INTERVAL '10 seconds'",
     ),
-    view(
-        "j16",
-        "SELECT r.id AS id, x.code AS code FROM r JOIN (VALUES ('aa', 1), ('b', 2), ('c', 3)) AS x (g, code) ON r.g = x.g",
-    ),
     view("j17", "SELECT s.id AS id, o.n AS n, o.mean AS mean FROM s LEFT JOIN a1 o ON s.k = o.k"),
     view("j18", "SELECT id, v - (SELECT min(v) FROM r) AS above FROM r WHERE v > (SELECT avg(v) FROM r)"),
     view("j19", "SELECT r.id AS rid, s.id AS sid FROM r FULL JOIN s ON r.k = s.k AND r.v > 0 AND s.w > 0"),

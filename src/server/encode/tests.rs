@@ -64,7 +64,7 @@ fn integers_of_every_width() {
         &["-2147483648", "9", "10", "99", "100", "12345"],
     );
     check_binary(Int32Array::from(vec![1]), &["00000001"]);
-    check_binary(UInt32Array::from(vec![u32::MAX]), &["00000000ffffffff"]);
+    check_binary(UInt32Array::from(vec![u32::MAX]), &["ffffffff"]);
     check_text(Int64Array::from(vec![i64::MIN, i64::MAX]), &["-9223372036854775808", "9223372036854775807"]);
     check_binary(Int64Array::from(vec![-2]), &["fffffffffffffffe"]);
     check_text(UInt64Array::from(vec![u64::MAX]), &["18446744073709551615"]);
@@ -304,7 +304,7 @@ fn types_are_built_in_ones() {
         (DataType::Boolean, 16, 1),
         (DataType::Int8, 21, 2),
         (DataType::UInt16, 23, 4),
-        (DataType::UInt32, 20, 8),
+        (DataType::UInt32, 26, 4),
         (DataType::UInt64, 1700, -1),
         (DataType::Float32, 700, 4),
         (DataType::Utf8View, 25, -1),
