@@ -230,6 +230,9 @@ struct CatchUp<'a> {
     dataflow: ObjectId,
     job: &'a Job,
     cursors: BTreeMap<ObjectId, HistoryCursor>,
+    /// The source is the only input: its watermark may close windows while catching up. Beside a tapped relation it
+    /// may not, because that relation's changes up to the join are applied at the join only.
+    alone: bool,
     /// Last private epoch.
     epoch: Epoch,
     next_worker: usize,
@@ -249,7 +252,8 @@ impl<'a> CatchUp<'a> {
             let config = source.config.clone();
             (source.id, HistoryCursor::new(config, projection, Default::default(), admission))
         });
-        CatchUp { shared, dataflow, job, cursors: cursors.collect(), epoch: 0, next_worker: 0 }
+        let inputs = shared.relation(dataflow).map_or(0, |relation| relation.graph.inputs().len());
+        CatchUp { shared, dataflow, job, cursors: cursors.collect(), alone: inputs == 1, epoch: 0, next_worker: 0 }
     }
 
     fn run(&mut self) -> Result<(), SqlError> {
@@ -318,9 +322,10 @@ impl<'a> CatchUp<'a> {
         let runtime = &self.shared.runtime;
         runtime.feed_private(self.next_worker, self.dataflow, self.epoch, batch);
         self.next_worker = (self.next_worker + 1) % runtime.workers();
-        // Only this source's progress counts so far: with several sources nothing closes before the join.
         let mut watermarks = Watermarks::default();
-        watermarks.set(source, watermark);
+        if self.alone {
+            watermarks.set(source, watermark);
+        }
         let record = EpochRecord::new(self.epoch, self.epoch as i64, watermarks);
         runtime.advance_private(self.dataflow, Arc::new(record));
         Ok(())

@@ -88,7 +88,6 @@ const JOINS: &[View] = &[
     view("j6", "SELECT * FROM r WHERE k IN (SELECT k FROM s WHERE w > 1)"),
     view("j7", "SELECT * FROM r WHERE NOT EXISTS (SELECT 1 FROM s WHERE s.k = r.k)"),
     view("j8", "SELECT id, k FROM s WHERE EXISTS (SELECT 1 FROM r WHERE r.k = s.k AND r.v > s.id)"),
-    view("j9", "SELECT id, v FROM r WHERE k NOT IN (SELECT k FROM u)"),
     view("j10", "SELECT r.id AS rid, s.id AS sid, u.note AS note FROM r JOIN s ON r.k = s.k JOIN u ON s.k = u.k"),
     view("j11", "SELECT x.id AS a, y.id AS b FROM r x JOIN r y ON x.k = y.k AND x.g = y.g AND x.id < y.id"),
     view("j12", "SELECT s.id AS id, m.most - s.id AS distance FROM s CROSS JOIN (SELECT max(v) AS most FROM r) m"),
