@@ -27,6 +27,8 @@ pub enum Response {
 pub struct Column {
     pub name: String,
     pub data_type: DataType,
+    /// OID of the Postgres type, where `data_type` alone doesn't tell.
+    pub wire_type: Option<u32>,
     /// Table and 1-based column it comes from, if it is a plain column.
     pub origin: Option<(ObjectId, i16)>,
 }
@@ -36,7 +38,12 @@ impl Column {
         schema
             .fields()
             .iter()
-            .map(|f| Column { name: f.name().clone(), data_type: f.data_type().clone(), origin: None })
+            .map(|f| Column {
+                name: f.name().clone(),
+                data_type: f.data_type().clone(),
+                wire_type: plan::wire_type(f),
+                origin: None,
+            })
             .collect()
     }
 }

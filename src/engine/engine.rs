@@ -30,7 +30,6 @@ pub struct Engine {
 }
 
 pub(crate) struct Shared {
-    pub config: EngineConfig,
     pub store: DurableStore,
     pub gate: Arc<JournalGate>,
     pub runtime: Arc<Runtime>,

@@ -225,7 +225,12 @@ impl Feed {
                 out.late = admitted.late.len() as u64;
                 out.rows = admitted.rows;
                 out.bytes = chunk.bytes;
-                let named = chunk.errors.into_iter().map(|e| (chunk.partition.clone(), e));
+                let refused = admitted.refused.into_iter().map(|position| RecordError {
+                    position,
+                    reason: "event time is further ahead of the clock than max_future allows".into(),
+                    raw: vec![],
+                });
+                let named = chunk.errors.into_iter().chain(refused).map(|e| (chunk.partition.clone(), e));
                 out.errors = named.collect();
             }
             ReadEvent::PartitionAdded(name) => decisions.extend(self.start.admission.enter(&name, now)),

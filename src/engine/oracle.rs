@@ -214,17 +214,6 @@ impl Oracle {
         Pin { oracle: self.clone(), epoch }
     }
 
-    /// A pin at exactly `epoch`, which must not be below what is retained.
-    pub fn pin_at(self: &Arc<Self>, epoch: Epoch) -> Option<Pin> {
-        let mut inner = self.lock();
-        if epoch < inner.retain_from() {
-            return None;
-        }
-        *inner.pins.entry(epoch).or_default() += 1;
-        drop(inner);
-        Some(Pin { oracle: self.clone(), epoch })
-    }
-
     /// A receiver that changes whenever a frontier moves.
     pub fn subscribe(&self) -> watch::Receiver<u64> {
         self.moved.subscribe()

@@ -163,6 +163,24 @@ impl Parameters {
         reported.map(|(name, _, _)| (*name, self.values[*name].clone())).collect()
     }
 
+    /// The value a parameter has when nobody says otherwise.
+    pub fn built_in(&self, name: &str) -> Option<&'static str> {
+        known(name).map(|(_, value, _)| *value)
+    }
+
+    /// What RESET sets a parameter to.
+    pub fn default(&self, name: &str) -> Option<String> {
+        self.defaults.get(&canonical(name)).cloned()
+    }
+
+    pub fn is_read_only(&self, name: &str) -> bool {
+        READ_ONLY.contains(&canonical(name).as_str())
+    }
+
+    pub fn has_changed(&self) -> bool {
+        !self.changed.is_empty()
+    }
+
     pub fn take_changed(&mut self) -> Vec<(&'static str, String)> {
         let changed = std::mem::take(&mut self.changed);
         changed.into_iter().map(|name| (name, self.values[name].clone())).collect()

@@ -171,7 +171,6 @@ fn start(config: EngineConfig, store: DurableStore, beyond: &Beyond) -> Result<E
         .build()
         .map_err(|e| SqlError::internal(format!("cannot start query threads: {e}")))?;
     let shared = Arc::new(Shared {
-        config,
         store,
         gate,
         runtime,

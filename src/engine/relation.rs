@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use arrow::datatypes::SchemaRef;
 use connectors::admission::{Admission, AdmissionOptions};
-use connectors::{ConfiguredSource, SourceConfig, SourceOptions};
+use connectors::{ConfiguredSource, SourceConfig};
 use dataflow::DataflowGraph;
 use operators::arrangement::{Shard, first_error};
 use operators::spec::OperatorSpec;
@@ -21,7 +21,6 @@ use crate::source_stats::SourceStats;
 pub struct Relation {
     pub id: ObjectId,
     pub schema: SchemaRef,
-    pub key: Option<Vec<usize>>,
     /// By worker.
     pub shards: Arc<Vec<Arc<Shard>>>,
     pub graph: Arc<DataflowGraph>,
@@ -33,9 +32,9 @@ impl Relation {
         let dataflow::NodeKind::Operator(OperatorSpec::Materialize(spec)) = &graph.output().kind else {
             panic!("a graph ends with its Materialize");
         };
-        let (schema, key) = (spec.schema.clone(), spec.key.clone());
-        let shards = (0..workers).map(|_| Shard::new(schema.clone(), key.clone())).collect();
-        Arc::new(Relation { id: graph.relation, schema, key, shards: Arc::new(shards), graph: graph.clone() })
+        let schema = spec.schema.clone();
+        let shards = (0..workers).map(|_| Shard::new(schema.clone(), spec.key.clone())).collect();
+        Arc::new(Relation { id: graph.relation, schema, shards: Arc::new(shards), graph: graph.clone() })
     }
 
     /// The first error that the relation holds at `epoch`, over all workers: an error and its retraction may lie in
@@ -51,7 +50,6 @@ pub struct SourceRuntime {
     pub id: ObjectId,
     pub name: String,
     pub config: Arc<dyn SourceConfig>,
-    pub options: SourceOptions,
     pub watermark: Option<WatermarkEntry>,
     pub stats: Arc<SourceStats>,
     pub feed: Mutex<SourceFeed>,
@@ -73,8 +71,8 @@ impl SourceRuntime {
         watermark: Option<WatermarkEntry>,
         stats: Arc<SourceStats>,
     ) -> Arc<SourceRuntime> {
-        let ConfiguredSource { config, options, .. } = configured;
-        Arc::new(SourceRuntime { id, name, config, options, watermark, stats, feed: Mutex::default() })
+        let config = configured.config;
+        Arc::new(SourceRuntime { id, name, config, watermark, stats, feed: Mutex::default() })
     }
 
     /// Admission before the first row.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use arrow::array::ArrayRef;
 use arrow::datatypes::DataType;
 use futures::future::BoxFuture;
-use plan::{PlanSession, Planner};
+use plan::PlanSession;
 use sql::{ParsedStatement, Statement};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use types::{SqlError, SqlState, ToSqlState};
@@ -18,8 +18,9 @@ use crate::api::{Described, Notice, NoticeSeverity, Prepared, Response, Transact
 use crate::engine::Engine;
 use crate::parameters::Parameters;
 use crate::statements::cursor::Cursor;
+use crate::statements::settings;
 use crate::statements::{self, Context};
-use crate::system::SessionEnvironment;
+use crate::system::{PendingSettings, SessionEnvironment};
 use crate::time::now_us;
 use crate::transaction::Transaction;
 
@@ -29,7 +30,9 @@ pub struct Session {
     id: u32,
     pub(crate) user: String,
     pub(crate) database: String,
-    pub(crate) parameters: Parameters,
+    /// Shared with the queries that are running.
+    pub(crate) parameters: Arc<Parameters>,
+    pub(crate) pending_settings: Arc<PendingSettings>,
     pub(crate) transaction: Transaction,
     pub(crate) prepared: HashMap<String, Prepared>,
     /// In a mutex only because streams are not `Sync`.
@@ -100,7 +103,8 @@ impl Session {
             id,
             user: user.to_string(),
             database: database.to_string(),
-            parameters: session_parameters,
+            parameters: Arc::new(session_parameters),
+            pending_settings: Arc::default(),
             transaction: Transaction::default(),
             prepared: HashMap::new(),
             cursors: Mutex::default(),
@@ -163,6 +167,7 @@ impl Session {
                 "current transaction is aborted, commands ignored until end of transaction block",
             ));
         }
+        self.adopt_settings();
         let registry = self.engine.clone();
         registry.shared.sessions.update(self.id, |session| {
             session.query = statement.text.clone();
@@ -199,7 +204,19 @@ impl Session {
     }
 
     pub fn take_changed_parameters(&mut self) -> Vec<(&'static str, String)> {
-        self.parameters.take_changed()
+        self.adopt_settings();
+        match self.parameters.has_changed() {
+            true => Arc::make_mut(&mut self.parameters).take_changed(),
+            false => vec![],
+        }
+    }
+
+    /// Takes over what `set_config` has set in queries that are done.
+    fn adopt_settings(&mut self) {
+        for setting in self.pending_settings.take() {
+            // The function has tried it on a copy.
+            let _ = settings::set(self, setting.local, &setting.name, Some(&setting.value));
+        }
     }
 
     pub fn statement_timeout(&self) -> Option<Duration> {
@@ -232,10 +249,6 @@ impl Session {
                 search_path: self.parameters.search_path(),
             },
         }
-    }
-
-    pub(crate) fn planner(&self) -> Planner {
-        self.context().planner()
     }
 
     pub(crate) fn cursors(&mut self) -> &mut HashMap<String, Cursor> {

@@ -11,7 +11,7 @@ use kernels::ScalarExpr;
 use sql::ast;
 use types::{EventTimeBound, ObjectId};
 
-use crate::bind::{Binder, names};
+use crate::bind::{Binder, names, subquery};
 use crate::environment::NoEnvironment;
 use crate::{Environment, PlanError, analyze, stream};
 
@@ -134,6 +134,7 @@ impl Planner {
         let bound = binder.query(query, parameters, values)?;
         let schema = names::output_schema(&bound);
         let parameter_types = binder.parameter_types(&bound, parameters)?;
+        let bound = binder.show_output(bound)?;
         let logical = analyze::analyze(bound, binder.options())?;
         let schema = names::with_types_of(&schema, logical.schema());
         let (relations, depends_on) = binder.relations(&logical);
@@ -152,6 +153,7 @@ impl Planner {
         if !planned.parameter_types.is_empty() {
             return Err(PlanError::invalid(types::SqlState::UndefinedParameter, "there is no parameter $1"));
         }
+        subquery::refuse_in_view(&planned.logical)?;
         let columns = names::view_columns(&planned.schema, columns)?;
         let optimized = analyze::optimize_for_stream(planned.logical)?;
         stream::plan_view(&self.catalog, relation, &optimized, columns, planned.depends_on, options)

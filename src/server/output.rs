@@ -143,7 +143,7 @@ impl<W: AsyncWrite + Unpin> Output<W> {
 /// Announces result columns; `formats` has one entry per column.
 pub fn row_description(columns: &[Column], formats: &[Format]) -> RowDescription {
     let field = |(column, format): (&Column, &Format)| {
-        let oid = pg_type::oid(&column.data_type);
+        let oid = pg_type::of_column(column);
         let (table, attribute) = column.origin.map_or((0, 0), |(table, attribute)| (object_oid(table), attribute));
         FieldDescription::new(
             column.name.clone(),

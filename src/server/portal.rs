@@ -6,7 +6,7 @@ use arrow::array::ArrayRef;
 use engine::{Column, RowStream};
 use types::{SqlError, SqlState};
 
-use crate::encode::Format;
+use crate::encode::{Format, pg_type};
 use crate::errors::protocol_violation;
 use crate::limits::{PORTALS_MAX, STATEMENTS_MAX};
 use crate::output::Rest;
@@ -114,16 +114,27 @@ impl<S, P> Registry<S, P> {
 
 /// One format per column from the codes of a Bind message: none means text, one means all.
 pub fn result_formats(codes: &[i16], columns: Option<&[Column]>) -> Result<Vec<Format>, SqlError> {
-    let columns = columns.map_or(0, <[Column]>::len);
+    let known = columns.unwrap_or_default();
+    let columns = known.len();
     match codes {
         [] => Ok(vec![Format::Text; columns]),
-        [all] => Ok(vec![format(*all)?; columns]),
-        each if each.len() == columns => each.iter().map(|&code| format(code)).collect(),
+        [all] => known.iter().map(|column| result_format(*all, column)).collect(),
+        each if each.len() == columns => {
+            each.iter().zip(known).map(|(&code, column)| result_format(code, column)).collect()
+        }
         each => Err(protocol_violation(format!(
             "bind message has {} result formats but query has {columns} columns",
             each.len()
         ))),
     }
+}
+
+fn result_format(code: i16, column: &Column) -> Result<Format, SqlError> {
+    Ok(match (format(code)?, pg_type::of_column(column)) {
+        (Format::Binary, pg_type::JSONB) => Format::BinaryJsonb,
+        (Format::Binary, pg_type::UUID) => Format::BinaryUuid,
+        (format, _) => format,
+    })
 }
 
 /// The format of parameter `at` from the codes of a Bind message.

@@ -36,9 +36,11 @@ fn refuse_writes(body: &SetExpr, at: sqlparser::tokenizer::Location) -> Parsed<(
             "WITH before a data-modifying statement is not supported",
             "Put the WITH clause into the SELECT of INSERT … SELECT.",
         )),
-        SetExpr::Select(select) if select.into.is_some() => {
-            Err(Failure::unsupported(at, "SELECT INTO is not supported", "Use CREATE TABLE … AS."))
-        }
+        SetExpr::Select(select) if select.into.is_some() => Err(Failure::unsupported(
+            at,
+            "SELECT INTO is not supported",
+            "Create the table, then INSERT INTO … SELECT.",
+        )),
         SetExpr::SetOperation { left, right, .. } => {
             refuse_writes(left, at)?;
             refuse_writes(right, at)

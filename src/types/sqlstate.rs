@@ -31,6 +31,7 @@ states! {
     CardinalityViolation = "21000",
     StringDataRightTruncation = "22001",
     NumericValueOutOfRange = "22003",
+    NullValueNotAllowed = "22004",
     InvalidDatetimeFormat = "22007",
     DatetimeFieldOverflow = "22008",
     DivisionByZero = "22012",

@@ -119,12 +119,7 @@ fn take(message: SimpleQueryMessage, answer: &mut Answer) {
     }
 }
 
-async fn must_fail(
-    client: &Client,
-    statement: &str,
-    state: &str,
-    expected: Option<&[String]>,
-) -> Result<(), String> {
+async fn must_fail(client: &Client, statement: &str, state: &str, expected: Option<&[String]>) -> Result<(), String> {
     let error = match run(client, statement).await {
         Ok(_) => return Err(format!("{statement}\nsucceeded instead of failing with {state}")),
         Err(error) => error,

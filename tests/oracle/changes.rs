@@ -37,7 +37,9 @@ impl Changes {
                 let count = rng.random_range(1..6);
                 insert("s", count, rng, s_row) + " ON CONFLICT DO NOTHING"
             }
-            12 => format!("UPDATE s SET k = {}, w = {} WHERE id % 5 = {}", key(rng), decimal(rng), rng.random_range(0..5)),
+            12 => {
+                format!("UPDATE s SET k = {}, w = {} WHERE id % 5 = {}", key(rng), decimal(rng), rng.random_range(0..5))
+            }
             13 => format!("UPDATE s SET name = {} WHERE id = {}", text(rng), rng.random_range(0..30)),
             14 => format!("DELETE FROM s WHERE id % 7 = {}", rng.random_range(0..7)),
             15 => {

@@ -126,7 +126,10 @@ impl Run {
             let client = server.connect().await;
             tasks.push(tokio::spawn(async move {
                 for statement in statements {
-                    client.batch_execute(&statement).await.map_err(|error| format!("{statement}: {}", describe(&error)))?;
+                    client
+                        .batch_execute(&statement)
+                        .await
+                        .map_err(|error| format!("{statement}: {}", describe(&error)))?;
                 }
                 Ok::<(), String>(())
             }));

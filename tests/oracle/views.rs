@@ -65,8 +65,14 @@ const GROUPS: &[View] = &[
     view("a6", "SELECT v % 3 AS m, k + 1 AS k1, sum(v) AS s, min(d) AS least FROM r GROUP BY v % 3, k + 1"),
     view("a7", "SELECT k, string_agg(g, ',' ORDER BY g) AS gs, bool_or(v > 5) AS some FROM r GROUP BY k"),
     view("a8", "SELECT g, array_agg(v ORDER BY v) AS vs FROM r GROUP BY g"),
-    view("a9", "SELECT k, CAST(round(stddev_pop(v) * 1000) AS bigint) AS sd, bit_or(v) AS bits FROM r WHERE v >= 0 GROUP BY k"),
-    view("a10", "SELECT n, count(*) AS c, max(s) AS m FROM (SELECT k, g, count(*) AS n, sum(v) AS s FROM r GROUP BY k, g) q GROUP BY n"),
+    view(
+        "a9",
+        "SELECT k, CAST(round(stddev_pop(v) * 1000) AS bigint) AS sd, bit_or(v) AS bits FROM r WHERE v >= 0 GROUP BY k",
+    ),
+    view(
+        "a10",
+        "SELECT n, count(*) AS c, max(s) AS m FROM (SELECT k, g, count(*) AS n, sum(v) AS s FROM r GROUP BY k, g) q GROUP BY n",
+    ),
     view("a11", "SELECT count(*) AS n, sum(v) AS s, max(v) AS m FROM r WHERE v > 15"),
     view("d1", "SELECT DISTINCT k, g FROM r"),
     view("o1", "SELECT k, n + nv AS both, most - least AS spread FROM a1 WHERE n > 2"),
@@ -82,6 +88,7 @@ const JOINS: &[View] = &[
     view("j6", "SELECT * FROM r WHERE k IN (SELECT k FROM s WHERE w > 1)"),
     view("j7", "SELECT * FROM r WHERE NOT EXISTS (SELECT 1 FROM s WHERE s.k = r.k)"),
     view("j8", "SELECT id, k FROM s WHERE EXISTS (SELECT 1 FROM r WHERE r.k = s.k AND r.v > s.id)"),
+    view("j9", "SELECT id, v FROM r WHERE k NOT IN (SELECT k FROM u)"),
     view("j10", "SELECT r.id AS rid, s.id AS sid, u.note AS note FROM r JOIN s ON r.k = s.k JOIN u ON s.k = u.k"),
     view("j11", "SELECT x.id AS a, y.id AS b FROM r x JOIN r y ON x.k = y.k AND x.g = y.g AND x.id < y.id"),
     view("j12", "SELECT s.id AS id, m.most - s.id AS distance FROM s CROSS JOIN (SELECT max(v) AS most FROM r) m"),
@@ -91,7 +98,14 @@ const JOINS: &[View] = &[
         "SELECT coalesce(c.k, e.k) AS k, coalesce(c.n, 0) - coalesce(e.n, 0) AS difference FROM \
          (SELECT k, count(*) AS n FROM r GROUP BY k) c FULL JOIN (SELECT k, count(*) AS n FROM s GROUP BY k) e ON c.k = e.k",
     ),
-    view("j15", "SELECT r.id AS id, u.note AS note FROM r JOIN u ON r.k = u.k AND r.t BETWEEN u.at - INTERVAL '10 seconds' AND u.at + INTERVAL '10 seconds'"),
+    view(
+        "j15",
+        "SELECT r.id AS id, u.note AS note FROM r JOIN u ON r.k = u.k AND r.t BETWEEN u.at - INTERVAL '10 seconds' AND u.at + INTERVAL '10 seconds'",
+    ),
+    view(
+        "j16",
+        "SELECT r.id AS id, x.code AS code FROM r JOIN (VALUES ('aa', 1), ('b', 2), ('c', 3)) AS x (g, code) ON r.g = x.g",
+    ),
     view("j17", "SELECT s.id AS id, o.n AS n, o.mean AS mean FROM s LEFT JOIN a1 o ON s.k = o.k"),
     view("j18", "SELECT id, v - (SELECT min(v) FROM r) AS above FROM r WHERE v > (SELECT avg(v) FROM r)"),
     view("j19", "SELECT r.id AS rid, s.id AS sid FROM r FULL JOIN s ON r.k = s.k AND r.v > 0 AND s.w > 0"),
@@ -105,11 +119,17 @@ const ORDERS: &[View] = &[
         "t3",
         "SELECT k, id, v, rn FROM (SELECT k, id, v, row_number() OVER (PARTITION BY k ORDER BY v DESC, id) AS rn FROM r) q WHERE rn <= 2",
     ),
-    view("t4", "SELECT k, id, v FROM (SELECT k, id, v, rank() OVER (PARTITION BY k ORDER BY v DESC) AS rk FROM r) q WHERE rk <= 2"),
+    view(
+        "t4",
+        "SELECT k, id, v FROM (SELECT k, id, v, rank() OVER (PARTITION BY k ORDER BY v DESC) AS rk FROM r) q WHERE rk <= 2",
+    ),
     view("t5", "SELECT k, id, n FROM (SELECT k, id, count(*) OVER (PARTITION BY k) AS n FROM r) q WHERE n > 2"),
     view("t6", "SELECT id, k, v, sum(v) OVER (PARTITION BY k ORDER BY id) AS running FROM r"),
     view("t7", "SELECT id, v, lag(v) OVER (PARTITION BY k ORDER BY id, v) AS before, k FROM r"),
-    view("t8", "SELECT k, id FROM (SELECT k, id, row_number() OVER (PARTITION BY k ORDER BY w, id) AS rn FROM s) q WHERE rn = 1"),
+    view(
+        "t8",
+        "SELECT k, id FROM (SELECT k, id, row_number() OVER (PARTITION BY k ORDER BY w, id) AS rn FROM s) q WHERE rn = 1",
+    ),
     view("t9", "SELECT k, total FROM (SELECT k, sum(v) AS total FROM r GROUP BY k) q ORDER BY total DESC, k LIMIT 2"),
 ];
 
@@ -118,7 +138,10 @@ const SETS: &[View] = &[
     view("u2", "SELECT k, g FROM r UNION SELECT k, name FROM s"),
     view("u3", "SELECT k, g FROM r INTERSECT SELECT k, name FROM s"),
     view("u4", "SELECT k, g FROM r EXCEPT SELECT k, name FROM s"),
-    view("u5", "SELECT 'r' AS origin, count(*) AS n FROM r UNION ALL SELECT 's', count(*) FROM s UNION ALL SELECT 'u', count(*) FROM u"),
+    view(
+        "u5",
+        "SELECT 'r' AS origin, count(*) AS n FROM r UNION ALL SELECT 's', count(*) FROM s UNION ALL SELECT 'u', count(*) FROM u",
+    ),
     view("u6", "SELECT k, sum(n) AS n FROM (SELECT k, 1 AS n FROM r UNION ALL SELECT k, -1 FROM s) q GROUP BY k"),
 ];
 
@@ -137,7 +160,8 @@ const CUMULATE: &str = "SELECT window_start, window_end, count(*) AS n, sum(v) A
     FROM CUMULATE(a, at, INTERVAL '2 seconds', INTERVAL '8 seconds') GROUP BY window_start, window_end";
 const SESSION: &str = "SELECT k, window_start, window_end, count(*) AS n, sum(v) AS s \
     FROM SESSION(TABLE a PARTITION BY k, DESCRIPTOR(at), INTERVAL '1' SECOND) GROUP BY k, window_start, window_end";
-const ROWS_TUMBLED: &str = "SELECT id, k, v, window_start, window_end FROM TUMBLE(a, at, INTERVAL '3 seconds') WHERE v > 0";
+const ROWS_TUMBLED: &str =
+    "SELECT id, k, v, window_start, window_end FROM TUMBLE(a, at, INTERVAL '3 seconds') WHERE v > 0";
 
 const WINDOWS: &[View] = &[
     view("w1", TUMBLE),
@@ -151,7 +175,10 @@ const WINDOWS: &[View] = &[
     view("w5", SESSION),
     View { name: "w5c", query: SESSION, closed: SESSION_PASSED },
     view("w6", ROWS_TUMBLED),
-    view("w7", "SELECT w.window_start AS window_start, w.k AS k, w.n AS n, s.id AS sid FROM w1 w LEFT JOIN s ON w.k = s.k"),
+    view(
+        "w7",
+        "SELECT w.window_start AS window_start, w.k AS k, w.n AS n, s.id AS sid FROM w1 w LEFT JOIN s ON w.k = s.k",
+    ),
     view(
         "w8",
         "SELECT x.window_start AS window_start, x.n AS n, y.n AS large FROM \
@@ -159,5 +186,8 @@ const WINDOWS: &[View] = &[
          LEFT JOIN (SELECT window_start, window_end, count(*) AS n FROM TUMBLE(a, at, INTERVAL '3 seconds') WHERE v > 10 \
          GROUP BY window_start, window_end) y ON x.window_start = y.window_start AND x.window_end = y.window_end",
     ),
-    view("w9", "SELECT k, n FROM (SELECT window_start, k, n, row_number() OVER (PARTITION BY window_start ORDER BY n DESC, k) AS rn FROM w1) q WHERE rn = 1"),
+    view(
+        "w9",
+        "SELECT k, n FROM (SELECT window_start, k, n, row_number() OVER (PARTITION BY window_start ORDER BY n DESC, k) AS rn FROM w1) q WHERE rn = 1",
+    ),
 ];

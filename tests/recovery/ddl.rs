@@ -67,10 +67,10 @@ impl Churn {
                 Err(error) if error.code() == Some(&SqlState::UNDEFINED_TABLE) => false,
                 Err(error) => panic!("{when}: churn_{slot}: {}", describe(&error)),
             };
-            if let Some((_, after)) = self.doubtful.filter(|(doubtful, _)| *doubtful == slot) {
-                if exists == after.is_some() {
-                    self.views[slot] = after;
-                }
+            if let Some((_, after)) = self.doubtful.filter(|(doubtful, _)| *doubtful == slot)
+                && exists == after.is_some()
+            {
+                self.views[slot] = after;
             }
             assert_eq!(
                 exists,

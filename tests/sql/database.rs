@@ -123,6 +123,7 @@ fn column_type(name: &str) -> DefaultColumnType {
 }
 
 /// As many columns as expected, of the expected kinds; `?` is any kind.
+#[allow(clippy::ptr_arg, reason = "the runner asks for this signature")]
 pub fn types_match(actual: &Vec<DefaultColumnType>, expected: &Vec<DefaultColumnType>) -> bool {
     let any = |kind: &DefaultColumnType| *kind == DefaultColumnType::Any;
     actual.is_empty()

@@ -5,6 +5,7 @@
 
 mod lookup;
 mod provider;
+mod row_subquery;
 mod run;
 mod source_scan;
 

@@ -3,19 +3,20 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch};
-use datafusion::common::tree_node::Transformed;
+use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DataFusionError, ParamValues, ScalarValue};
 use datafusion::datasource::provider_as_source;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
-use datafusion::logical_expr::LogicalPlan;
+use datafusion::logical_expr::{Expr, LogicalPlan, ScalarUDF};
 use datafusion::physical_plan::{ExecutionPlan, displayable, execute_stream};
 use datafusion::prelude::SessionConfig;
 use futures::StreamExt;
-use plan::{PlannedQuery, relation_of};
+use plan::{PlannedQuery, RowSubquery, relation_of};
 use tokio::sync::mpsc;
 use types::{ObjectId, SqlError, SqlState, ToSqlState};
 
 use super::provider::{RelationProvider, Shards};
+use super::row_subquery::BoundSubquery;
 use super::source_scan::SourceProvider;
 use crate::api::RowStream;
 use crate::engine::Shared;
@@ -99,17 +100,49 @@ async fn prepare(shared: &Arc<Shared>, planned: PlannedQuery, parameters: Vec<Ar
         logical = logical.with_param_values(ParamValues::from(values.map_err(error)?)).map_err(error)?;
     }
     check_bounded(shared, &logical)?;
+<<<<<<< HEAD
     let logical = plan::lower_windows_for_batch(logical).map_err(|e| e.to_sql_error())?;
     let logical = plan::lower_scalars_for_batch(logical).map_err(|e| e.to_sql_error())?;
     let logical = attach_providers(shared, logical, &pin)?;
     let state = session_state();
+=======
+    let logical = readable(shared, logical, &pin)?;
+    let state = session_state(std::thread::available_parallelism().map_or(1, |n| n.get()));
+>>>>>>> syscat
     let physical = state.create_physical_plan(&logical).await.map_err(error)?;
     Ok((physical, state, schema))
 }
 
-fn session_state() -> SessionState {
+/// A plan that DataFusion can run: windows lowered, providers under the scans, also of subqueries that run per row.
+fn readable(shared: &Arc<Shared>, logical: LogicalPlan, pin: &Arc<Pin>) -> Result<LogicalPlan, SqlError> {
+    let logical = plan::lower_windows_for_batch(logical).map_err(|e| e.to_sql_error())?;
+    let logical = attach_providers(shared, logical, pin)?;
+    bind_subqueries(shared, logical, pin)
+}
+
+fn bind_subqueries(shared: &Arc<Shared>, logical: LogicalPlan, pin: &Arc<Pin>) -> Result<LogicalPlan, SqlError> {
+    let mut state = None;
+    let external = |error: SqlError| DataFusionError::External(Box::new(error));
+    let bound = logical.transform_up_with_subqueries(|node| {
+        node.map_expressions(|expr| {
+            expr.transform_up(|expr| {
+                let Some(query) = RowSubquery::of(&expr).cloned() else { return Ok(Transformed::no(expr)) };
+                let Expr::ScalarFunction(call) = expr else { unreachable!("a subquery is a call") };
+                check_bounded(shared, &query.plan).map_err(external)?;
+                let plan = readable(shared, query.plan.as_ref().clone(), pin).map_err(external)?;
+                // One partition: nothing is spawned for a few rows.
+                let state = state.get_or_insert_with(|| Arc::new(session_state(1))).clone();
+                let function = ScalarUDF::from(BoundSubquery::new(query, plan, state));
+                Ok(Transformed::yes(function.call(call.args)))
+            })
+        })
+    });
+    Ok(bound.map_err(error)?.data)
+}
+
+fn session_state(partitions: usize) -> SessionState {
     let mut config = SessionConfig::new()
-        .with_target_partitions(std::thread::available_parallelism().map_or(1, |n| n.get()))
+        .with_target_partitions(partitions)
         .with_information_schema(false);
     let options = config.options_mut();
     options.sql_parser.map_string_types_to_utf8view = false;

@@ -49,6 +49,7 @@ pub(crate) async fn execute(session: &mut Session, create: &CreateSource, text: 
         created_us: now_us(),
     };
     let configured = recovery::configure(&object, &body)?;
+    refuse_what_is_not_built(&configured.options)?;
     let checked = configured.config.clone();
     let validated = tokio::task::spawn_blocking(move || checked.validate()).await;
     validated.map_err(|e| SqlError::internal(e.to_string()))?.map_err(|e| e.to_sql_error())?;
@@ -62,6 +63,23 @@ pub(crate) async fn execute(session: &mut Session, create: &CreateSource, text: 
     });
     done.await.map_err(|e| SqlError::internal(e.to_string()))??;
     tag("CREATE SOURCE")
+}
+
+/// Options that the connectors read but nothing acts upon yet: accepting them would promise what does not happen.
+fn refuse_what_is_not_built(options: &connectors::SourceOptions) -> Result<(), SqlError> {
+    let asked = [
+        ("late_rows", options.late_rows.is_some(), "hw_catalog.late_rows counts late rows."),
+        ("dead_letter", options.dead_letter.is_some(), "hw_catalog.source_errors keeps malformed records."),
+        (
+            "idle_advance",
+            options.idle_advance == connectors::IdleAdvance::WallClock,
+            "'none' is: an idle source's watermark waits for its next row.",
+        ),
+    ];
+    match asked.into_iter().find(|(_, asked, _)| *asked) {
+        Some((name, _, hint)) => Err(SqlError::unsupported(format!("option \"{name}\" is not supported yet"), hint)),
+        None => Ok(()),
+    }
 }
 
 /// What IF NOT EXISTS makes of a name that is taken.

@@ -97,8 +97,11 @@ fn insert_columns(target: &Target, insert: &Insert) -> Result<Vec<usize>, SqlErr
             ));
         }
         if all[position].generated.is_some() {
-            return Err(SqlError::new(SqlState::GeneratedAlways, format!("cannot insert a value into column \"{name}\""))
-                .with_detail(format!("Column \"{name}\" is a generated column.")));
+            return Err(SqlError::new(
+                SqlState::GeneratedAlways,
+                format!("cannot insert a value into column \"{name}\""),
+            )
+            .with_detail(format!("Column \"{name}\" is a generated column.")));
         }
         columns.push(position);
     }

@@ -89,4 +89,3 @@ fn parameter_hints(
     }
     hints
 }
-

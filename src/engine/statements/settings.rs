@@ -1,5 +1,7 @@
 //! SET, RESET, DISCARD, FLUSH, WAIT, CANCEL JOBS: statements about the session and the server.
 
+use std::sync::Arc;
+
 use tokio::sync::oneshot;
 use types::{ObjectId, SqlError, SqlState};
 
@@ -15,19 +17,19 @@ pub(crate) fn set(session: &mut Session, local: bool, name: &str, value: Option<
     }
     match value {
         Some(value) => {
-            if session.parameters.set(name, value)? {
+            if Arc::make_mut(&mut session.parameters).set(name, value)? {
                 session.notice(format!("parameter \"{name}\" has no effect here"));
             }
         }
-        None => session.parameters.reset(name)?,
+        None => Arc::make_mut(&mut session.parameters).reset(name)?,
     }
     tag("SET")
 }
 
 pub(crate) fn reset(session: &mut Session, name: Option<&str>) -> Result<Response, SqlError> {
     match name {
-        Some(name) => session.parameters.reset(name)?,
-        None => session.parameters.reset_all(),
+        Some(name) => Arc::make_mut(&mut session.parameters).reset(name)?,
+        None => Arc::make_mut(&mut session.parameters).reset_all(),
     }
     tag("RESET")
 }
@@ -71,6 +73,6 @@ pub(crate) fn discard_all(session: &mut Session) -> Result<Response, SqlError> {
     }
     session.prepared.clear();
     session.cursors().clear();
-    session.parameters.reset_all();
+    Arc::make_mut(&mut session.parameters).reset_all();
     tag("DISCARD ALL")
 }

@@ -44,12 +44,12 @@ fn headings(show: &Show) -> Vec<String> {
 }
 
 pub(crate) fn describe(show: &Show) -> Result<Described, SqlError> {
-    let column = |name: String| Column { name, data_type: DataType::Utf8, origin: None };
+    let column = |name: String| Column { name, data_type: DataType::Utf8, wire_type: None, origin: None };
     Ok(Described { parameters: vec![], columns: Some(headings(show).into_iter().map(column).collect()) })
 }
 
 pub(crate) fn describe_columns() -> Described {
-    let column = |name: &&str| Column { name: name.to_string(), data_type: DataType::Utf8, origin: None };
+    let column = |name: &&str| Column { name: name.to_string(), data_type: DataType::Utf8, wire_type: None, origin: None };
     Described { parameters: vec![], columns: Some(COLUMNS.iter().map(column).collect()) }
 }
 

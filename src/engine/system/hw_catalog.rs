@@ -12,6 +12,23 @@ use crate::engine::Shared;
 
 use Kind::{Bool, Int4, Int8, Text, Time};
 
+/// All relations, in an order that never changes: their OIDs follow it.
+pub const NAMES: [&str; 13] = [
+    "sources",
+    "tables",
+    "views",
+    "jobs",
+    "operators",
+    "watermarks",
+    "freshness",
+    "late_rows",
+    "source_errors",
+    "errors",
+    "checkpoints",
+    "sessions",
+    "memory",
+];
+
 /// The relation of that name, as of now.
 pub fn relation(shared: &Shared, name: &str) -> Option<Arc<dyn TableSource>> {
     let source = match name {

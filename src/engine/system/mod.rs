@@ -5,30 +5,50 @@
 
 mod functions;
 mod hw_catalog;
+mod information_schema;
+mod names;
+mod pg_catalog;
+mod settings;
 mod table;
 
 use std::fmt;
 use std::sync::Arc;
 
+use catalog::Catalog;
 use datafusion::logical_expr::{Expr, ScalarUDF, TableSource};
 use plan::Environment;
 
 use crate::engine::Shared;
+use crate::parameters::Parameters;
 use crate::session::Session;
 
 pub(crate) use hw_catalog::watermark_text;
+pub(crate) use settings::PendingSettings;
 
 /// What one session's queries see.
 pub struct SessionEnvironment {
-    pub(crate) shared: Arc<Shared>,
-    pub(crate) session_id: u32,
-    pub(crate) user: String,
-    pub(crate) database: String,
-    pub(crate) search_path: Vec<String>,
-    pub(crate) settings: Vec<(String, String)>,
+    view: Arc<SessionView>,
+}
+
+/// The server at one moment through the eyes of one session.
+pub(crate) struct SessionView {
+    pub shared: Arc<Shared>,
+    pub catalog: Arc<Catalog>,
+    pub session_id: u32,
+    pub user: String,
+    pub database: String,
+    pub search_path: Vec<String>,
+    pub parameters: Arc<Parameters>,
+    pub pending: Arc<PendingSettings>,
 }
 
 impl fmt::Debug for SessionEnvironment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.view.fmt(f)
+    }
+}
+
+impl fmt::Debug for SessionView {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "session {}", self.session_id)
     }
@@ -36,21 +56,26 @@ impl fmt::Debug for SessionEnvironment {
 
 impl SessionEnvironment {
     pub(crate) fn new(session: &Session) -> Self {
-        SessionEnvironment {
+        let view = SessionView {
             shared: session.engine.shared.clone(),
+            catalog: session.engine.shared.catalog(),
             session_id: session.id(),
             user: session.user.clone(),
             database: session.database.clone(),
             search_path: session.parameters.search_path(),
-            settings: session.parameters.all().map(|(name, value)| (name.clone(), value.clone())).collect(),
-        }
+            parameters: session.parameters.clone(),
+            pending: session.pending_settings.clone(),
+        };
+        SessionEnvironment { view: Arc::new(view) }
     }
 }
 
 impl Environment for SessionEnvironment {
     fn system_relation(&self, schema: Option<&str>, name: &str) -> Option<Arc<dyn TableSource>> {
         match schema {
-            Some("hw_catalog") => hw_catalog::relation(&self.shared, name),
+            None | Some("pg_catalog") => pg_catalog::relation(&self.view, name),
+            Some("information_schema") => information_schema::relation(&self.view, name),
+            Some("hw_catalog") => hw_catalog::relation(&self.view.shared, name),
             _ => None,
         }
     }
@@ -60,6 +85,6 @@ impl Environment for SessionEnvironment {
     }
 
     fn scalar_function(&self, name: &str) -> Option<Arc<ScalarUDF>> {
-        functions::scalar_function(self, name)
+        functions::scalar_function(&self.view, name)
     }
 }

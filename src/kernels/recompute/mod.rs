@@ -114,7 +114,8 @@ impl Recomputer {
     fn partition(&self, rows: &RecordBatch) -> Result<(RecordBatch, Vec<Range<usize>>), KernelError> {
         let n = rows.num_rows();
         if n == 0 {
-            return Ok((rows.clone(), if self.answers_empty_input() { vec![0..0] } else { vec![] }));
+            let empty = self.answers_empty_input().then_some(0..0);
+            return Ok((rows.clone(), empty.into_iter().collect()));
         }
         let keys: Vec<ArrayRef> = self.key.iter().map(|column| rows.column(*column).clone()).collect();
         let keys = encode(&keys, &[])?;

@@ -143,10 +143,14 @@ impl Emitter<'_> {
             let (old_row, new_row) = (had_output && old_failure.is_none(), exists && new_failure.is_none());
             let changed = !(old_row && new_row) || differs[next_old];
             if old_row && changed {
-                (rows.push(i as u32), sources.push(next_old as u32), diffs.push(-1));
+                rows.push(i as u32);
+                sources.push(next_old as u32);
+                diffs.push(-1);
             }
             if new_row && changed {
-                (rows.push(i as u32), sources.push((had.len() + i) as u32), diffs.push(1));
+                rows.push(i as u32);
+                sources.push((had.len() + i) as u32);
+                diffs.push(1);
             }
             next_old += usize::from(had_output);
         }

@@ -378,7 +378,7 @@ fn filters_apply_per_call() {
 
 #[test]
 fn a_sum_out_of_range_is_an_error_until_it_comes_back() {
-    let calls = vec![call(Sum, Some(1), DataType::Int64), call(Sum, Some(1), DataType::Decimal128(38, 0))];
+    let calls = [call(Sum, Some(1), DataType::Int64), call(Sum, Some(1), DataType::Decimal128(38, 0))];
     let only_int = spec("k:int v:int", &[Input(0)], calls[..1].to_vec());
     let script = "k:int v:int
          + 1 9223372036854775807

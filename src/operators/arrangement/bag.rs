@@ -65,9 +65,8 @@ impl Rows {
 
     /// Drops live rows of a bag, whatever their weights.
     pub fn drop_ids(&mut self, layout: &Layout, ids: &[u32]) {
-        if self.index.is_some() {
+        if let Some(index) = self.index.as_mut() {
             let hashes = hashes_of(layout, &self.pages, &layout.identity(), ids);
-            let index = self.index.as_mut().expect("checked");
             ids.iter().zip(hashes).for_each(|(id, hash)| {
                 index.remove(hash, *id);
             });

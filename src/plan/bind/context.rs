@@ -17,8 +17,10 @@ use datafusion_expr::{
 use types::{ObjectId, SqlState};
 
 use super::data_type::PostgresTypes;
+use super::catalog_syntax::ARRAY_SUBQUERY;
+use super::function_relation::FunctionRelations;
 use super::window_relation::WindowRelations;
-use super::{Binder, functions};
+use super::{Binder, functions, subquery};
 use crate::{Environment, PlanError, PlanSession, RelationSource};
 
 /// How deep plain views may nest.
@@ -27,7 +29,7 @@ const VIEW_DEPTH_MAX: usize = 64;
 pub(crate) struct Context {
     catalog: Arc<Catalog>,
     session: PlanSession,
-    environment: Arc<dyn Environment>,
+    pub environment: Arc<dyn Environment>,
     pub options: ConfigOptions,
     relation_planners: Vec<Arc<dyn RelationPlanner>>,
     /// Every object a name resolved to, plain views and what they read included.
@@ -48,7 +50,7 @@ impl Context {
             session,
             environment,
             options,
-            relation_planners: vec![Arc::new(WindowRelations)],
+            relation_planners: vec![Arc::new(WindowRelations), Arc::new(FunctionRelations)],
             named: RefCell::default(),
             depth: 0,
         }
@@ -162,6 +164,9 @@ impl ContextProvider for Context {
 
     fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
         let name = name.strip_prefix("pg_catalog.").unwrap_or(name);
+        if name == ARRAY_SUBQUERY {
+            return Some(Arc::new(subquery::array_marker()));
+        }
         self.environment.scalar_function(name).or_else(|| functions::registry().scalar.get(name).cloned())
     }
 
@@ -175,6 +180,7 @@ impl ContextProvider for Context {
     }
 
     fn get_window_meta(&self, name: &str) -> Option<Arc<WindowUDF>> {
+        let name = name.strip_prefix("pg_catalog.").unwrap_or(name);
         functions::registry().window.get(name).cloned()
     }
 

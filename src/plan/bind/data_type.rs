@@ -12,6 +12,7 @@ use datafusion_expr::planner::TypePlanner;
 use sql::ast;
 use types::SqlState;
 
+use super::wire_type::catalog_type;
 use crate::PlanError;
 
 const NUMERIC_PRECISION: u8 = 38;
@@ -109,7 +110,8 @@ pub fn type_name(data_type: &DataType) -> String {
         DataType::Boolean => "boolean".into(),
         DataType::Int8 | DataType::Int16 | DataType::UInt8 => "smallint".into(),
         DataType::Int32 | DataType::UInt16 => "integer".into(),
-        DataType::Int64 | DataType::UInt32 => "bigint".into(),
+        DataType::Int64 => "bigint".into(),
+        DataType::UInt32 => "oid".into(),
         DataType::UInt64 => "numeric(20,0)".into(),
         DataType::Float16 | DataType::Float32 => "real".into(),
         DataType::Float64 => "double precision".into(),
@@ -144,6 +146,9 @@ pub(crate) struct PostgresTypes;
 
 impl TypePlanner for PostgresTypes {
     fn plan_type_field(&self, name: &ast::DataType) -> Result<Option<FieldRef>> {
+        if let Some(field) = catalog_type(name) {
+            return Ok(Some(Arc::new(field)));
+        }
         let mapped = data_type(name).map_err(|error| DataFusionError::External(Box::new(error)))?;
         Ok(Some(Arc::new(Field::new("", mapped, true))))
     }

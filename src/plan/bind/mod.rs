@@ -2,15 +2,23 @@
 //!
 //! `context.rs` resolves names, `functions.rs` lists functions, `data_type.rs` maps types, `prepare.rs` rewrites what
 //! the AST spells differently, `window_relation.rs` plans window table functions, `names.rs` names result columns,
-//! `error_map.rs` words errors as Postgres does.
+//! `error_map.rs` words errors as Postgres does. For catalog queries: `catalog_syntax.rs` (rewrites of the AST),
+//! `catalog_exprs.rs` (OIDs as names, arrays as text), `function_relation.rs` and `lateral.rs` (functions in FROM),
+//! `subquery.rs` (subqueries run per row), `wire_type.rs` (types that Arrow doesn't have).
 
+mod catalog_exprs;
+pub mod catalog_syntax;
 pub(crate) mod context;
 pub mod data_type;
 mod error_map;
+mod function_relation;
 pub mod functions;
+mod lateral;
 pub(crate) mod names;
 mod prepare;
+pub mod subquery;
 mod window_relation;
+pub mod wire_type;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -18,15 +26,18 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, SchemaRef};
 use catalog::Catalog;
 use datafusion_common::config::ConfigOptions;
-use datafusion_common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion_common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion_common::{DFSchema, DataFusionError};
-use datafusion_expr::{EmptyRelation, Expr, ExprSchemable, LogicalPlan, Projection};
+use datafusion_expr::expr_rewriter::NamePreserver;
+use datafusion_expr::utils::merge_schema;
+use datafusion_expr::{EmptyRelation, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Projection};
 use datafusion_sql::planner::{PlannerContext, SqlToRel};
 use sql::ast;
 use types::{ObjectId, SqlState, ToSqlState};
 
 use crate::environment::relation_of;
 use crate::{BoundExpr, Environment, PlanError, PlanSession, analyze};
+use catalog_exprs::CatalogExprs;
 use context::Context;
 
 /// Binds statements of one session against one catalog snapshot.
@@ -78,7 +89,48 @@ impl Binder {
         }
         let statement = ast::Statement::Query(Box::new(query));
         let planner = SqlToRel::new(&self.context);
-        Ok(planner.sql_statement_to_plan_with_context(statement, &mut planner_context)?)
+        let bound = planner.sql_statement_to_plan_with_context(statement, &mut planner_context)?;
+        Ok(self.rewrite(catalog_exprs::type_any_parameters(bound)?)?)
+    }
+
+    /// What the binder can't do node by node: types of Postgres, subqueries per row.
+    fn rewrite(&self, plan: LogicalPlan) -> Result<LogicalPlan, DataFusionError> {
+        let exprs = self.catalog_exprs();
+        let rewritten = plan.transform_up_with_subqueries(|node| {
+            if matches!(node, LogicalPlan::TableScan(_)) {
+                return Ok(Transformed::no(node));
+            }
+            let node = lateral::rewrite(node, self.options())?;
+            let schema = merge_schema(&node.data.inputs());
+            let names = NamePreserver::new(&node.data);
+            let changed = node.data.map_expressions(|expr| {
+                let name = names.save(&expr);
+                let typed = exprs.rewrite(expr, &schema)?;
+                let replaced = subquery::replace(typed.data, &schema, self.options())?;
+                match typed.transformed || replaced.transformed {
+                    true => Ok(Transformed::yes(name.restore(replaced.data))),
+                    false => Ok(Transformed::no(replaced.data)),
+                }
+            })?;
+            match (changed.transformed, changed.data) {
+                // The schema of VALUES is not recomputed from its rows by anyone else.
+                (true, LogicalPlan::Values(values)) => {
+                    Ok(Transformed::yes(LogicalPlanBuilder::values(values.values)?.build()?))
+                }
+                // Below it, something may have changed.
+                (_, plan) => Ok(Transformed::yes(plan.recompute_schema()?)),
+            }
+        })?;
+        Ok(rewritten.data)
+    }
+
+    fn catalog_exprs(&self) -> CatalogExprs<'_> {
+        CatalogExprs { environment: self.context.environment.as_ref() }
+    }
+
+    /// The plan with its columns as clients get them: names for OIDs.
+    pub fn show_output(&self, plan: LogicalPlan) -> Result<LogicalPlan, PlanError> {
+        Ok(self.catalog_exprs().show_output(plan)?)
     }
 
     /// Types of `$1..$n`; what nothing tells is text, as Postgres resolves unknown.
@@ -149,12 +201,16 @@ impl Binder {
         prepare::prepare_expr(&mut expr)?;
         let planner = SqlToRel::new(&self.context);
         let bound = planner.sql_to_expr(expr, schema, &mut PlannerContext::new())?;
+        let bound = self.catalog_exprs().rewrite(bound, schema)?.data;
         let refused = bound.exists(|e| {
-            Ok(match e {
-                Expr::AggregateFunction(_) | Expr::WindowFunction(_) => true,
-                Expr::ScalarSubquery(_) | Expr::Exists(_) | Expr::InSubquery(_) => true,
-                _ => false,
-            })
+            Ok(matches!(
+                e,
+                Expr::AggregateFunction(_)
+                    | Expr::WindowFunction(_)
+                    | Expr::ScalarSubquery(_)
+                    | Expr::Exists(_)
+                    | Expr::InSubquery(_)
+            ))
         })?;
         match refused {
             true => Err(PlanError::unsupported(
@@ -182,14 +238,26 @@ impl Binder {
     /// (catalog relations scanned, all objects named including plain views).
     pub fn relations(&self, plan: &LogicalPlan) -> (Vec<ObjectId>, Vec<ObjectId>) {
         let mut scanned = BTreeSet::new();
-        let visit = |node: &LogicalPlan| {
-            scanned.extend(relation_of(node).map(|relation| relation.id));
-            Ok::<_, DataFusionError>(TreeNodeRecursion::Continue)
-        };
-        plan.apply_with_subqueries(visit).expect("the visitor never fails");
+        scan_relations(plan, &mut scanned);
         // System relations have ids below the user range and are nobody's dependency.
         scanned.retain(|id| *id >= ObjectId::FIRST_USER);
         let named = self.context.named.borrow().clone();
         (scanned.into_iter().collect(), named.into_iter().collect())
     }
+}
+
+/// The catalog relations that a plan scans, also inside subqueries that run per row.
+fn scan_relations(plan: &LogicalPlan, scanned: &mut BTreeSet<ObjectId>) {
+    let visit = |node: &LogicalPlan| {
+        scanned.extend(relation_of(node).map(|relation| relation.id));
+        node.apply_expressions(|expr| {
+            expr.apply(|expr| {
+                if let Some(subquery) = subquery::RowSubquery::of(expr) {
+                    scan_relations(&subquery.plan, scanned);
+                }
+                Ok(TreeNodeRecursion::Continue)
+            })
+        })
+    };
+    plan.apply_with_subqueries(visit).expect("the visitor never fails");
 }

@@ -26,13 +26,17 @@ pub(crate) fn output_schema(plan: &LogicalPlan) -> SchemaRef {
         }
     }
     let fields = plan.schema().fields().iter().zip(names);
-    Arc::new(Schema::new(fields.map(|(f, name)| Field::new(name, f.data_type().clone(), true)).collect::<Vec<_>>()))
+    // Marks of Postgres types stay.
+    let named = fields.map(|(f, name)| Field::new(name, f.data_type().clone(), true).with_metadata(f.metadata().clone()));
+    Arc::new(Schema::new(named.collect::<Vec<_>>()))
 }
 
 /// `schema` with the types of `analysed`, which has the same columns after coercion.
 pub(crate) fn with_types_of(schema: &SchemaRef, analysed: &DFSchema) -> SchemaRef {
     let fields = schema.fields().iter().zip(analysed.fields());
-    let fields = fields.map(|(name, typed)| Field::new(name.name(), typed.data_type().clone(), true));
+    let fields = fields.map(|(name, typed)| {
+        Field::new(name.name(), typed.data_type().clone(), true).with_metadata(name.metadata().clone())
+    });
     Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
 

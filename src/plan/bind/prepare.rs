@@ -6,6 +6,8 @@ use std::ops::ControlFlow;
 
 use sql::ast::{self, Expr, VisitMut, VisitorMut};
 
+use super::catalog_syntax;
+use super::wire_type::catalog_type_name;
 use crate::PlanError;
 
 /// Between a name and a number: an internal name for a result column whose own name is taken.
@@ -53,9 +55,18 @@ impl VisitorMut for Prepare {
 
     fn pre_visit_select(&mut self, select: &mut ast::Select) -> ControlFlow<PlanError> {
         name_items(&mut select.projection);
+<<<<<<< HEAD
         if self.distinct_names {
             number_repeated(&mut select.projection);
         }
+=======
+        catalog_syntax::unnest_sets(select);
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_table_factor(&mut self, factor: &mut ast::TableFactor) -> ControlFlow<PlanError> {
+        catalog_syntax::make_lateral(factor);
+>>>>>>> syscat
         ControlFlow::Continue(())
     }
 
@@ -68,7 +79,10 @@ impl VisitorMut for Prepare {
             };
             *expr = Expr::Nested(Box::new(operation));
         }
-        ControlFlow::Continue(())
+        match catalog_syntax::rewrite(expr) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => ControlFlow::Break(error),
+        }
     }
 }
 
@@ -208,9 +222,10 @@ fn default_name(expr: &Expr) -> Option<String> {
         Expr::Function(call) => call.name.0.last().and_then(|part| part.as_ident()).map(fold),
         Expr::Cast { expr, data_type, .. } => default_name(expr)
             .or_else(|| column_name(expr))
+            .or_else(|| catalog_type_name(data_type))
             .or_else(|| crate::data_type(data_type).ok().map(|t| short_type_name(&t))),
         Expr::Case { else_result, .. } => {
-            Some(else_result.as_deref().and_then(|e| column_name(e)).unwrap_or_else(|| "case".into()))
+            Some(else_result.as_deref().and_then(column_name).unwrap_or_else(|| "case".into()))
         }
         Expr::Extract { .. } => Some("extract".into()),
         Expr::Substring { .. } => Some("substring".into()),

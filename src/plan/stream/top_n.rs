@@ -367,3 +367,15 @@ fn kept(
     }
     Kept { text: text.into(), unbounded }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::ViewPlanOptions;
+    use crate::tests::view;
+
+    #[test]
+    fn constants_over_a_relation_whose_columns_nobody_reads() {
+        let planned = view("SELECT 1 AS one FROM bid", ViewPlanOptions::default());
+        assert_eq!(planned.expect("it can be planned").columns.len(), 1);
+    }
+}

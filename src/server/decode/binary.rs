@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BinaryArray, BooleanArray, Date32Array, Float32Array, Float64Array, Int16Array, Int32Array, Int64Array,
+    ArrayRef, BinaryArray, BooleanArray, Date32Array, Float32Array, Float64Array, Int16Array, Int32Array, Int64Array, UInt32Array,
     IntervalMonthDayNanoArray, StringArray, Time64MicrosecondArray, TimestampMicrosecondArray,
 };
 use arrow::datatypes::IntervalMonthDayNano;
@@ -23,7 +23,7 @@ pub fn decode(oid: u32, value: &[u8]) -> Result<ArrayRef, SqlError> {
         pg_type::BOOL => Arc::new(BooleanArray::from(vec![fields.take::<1>()? != [0]])),
         pg_type::INT2 => Arc::new(Int16Array::from(vec![fields.i16()?])),
         pg_type::INT4 => Arc::new(Int32Array::from(vec![fields.i32()?])),
-        pg_type::OID => Arc::new(Int64Array::from(vec![i64::from(u32::from_be_bytes(fields.take()?))])),
+        pg_type::OID => Arc::new(UInt32Array::from(vec![u32::from_be_bytes(fields.take()?)])),
         pg_type::INT8 => Arc::new(Int64Array::from(vec![fields.i64()?])),
         pg_type::FLOAT4 => Arc::new(Float32Array::from(vec![f32::from_be_bytes(fields.take()?)])),
         pg_type::FLOAT8 => Arc::new(Float64Array::from(vec![f64::from_be_bytes(fields.take()?)])),

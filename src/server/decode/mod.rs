@@ -30,7 +30,7 @@ pub fn parameter(oid: u32, format: Format, value: Option<&[u8]>, target: &DataTy
             })?;
             text::decode(oid, text)?
         }
-        Format::Binary => binary::decode(oid, value)?,
+        Format::Binary | Format::BinaryJsonb | Format::BinaryUuid => binary::decode(oid, value)?,
     };
     convert(oid, decoded, target)
 }

@@ -4,7 +4,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BinaryArray, BooleanArray, Date32Array, Float32Array, Float64Array, Int16Array, Int32Array, Int64Array,
+    ArrayRef, BinaryArray, BooleanArray, Date32Array, Float32Array, Float64Array, Int16Array, Int32Array, Int64Array, UInt32Array,
     IntervalMonthDayNanoArray, StringArray, TimestampMicrosecondArray,
 };
 use arrow::compute::{CastOptions, cast_with_options};
@@ -20,7 +20,8 @@ pub fn decode(oid: u32, text: &str) -> Result<ArrayRef, SqlError> {
         pg_type::BOOL => Arc::new(BooleanArray::from(vec![boolean(trimmed).ok_or_else(|| invalid(oid, text))?])),
         pg_type::INT2 => Arc::new(Int16Array::from(vec![integer::<i16>(oid, text)?])),
         pg_type::INT4 => Arc::new(Int32Array::from(vec![integer::<i32>(oid, text)?])),
-        pg_type::INT8 | pg_type::OID => Arc::new(Int64Array::from(vec![integer::<i64>(oid, text)?])),
+        pg_type::INT8 => Arc::new(Int64Array::from(vec![integer::<i64>(oid, text)?])),
+        pg_type::OID => Arc::new(UInt32Array::from(vec![integer::<u32>(oid, text)?])),
         pg_type::FLOAT4 => Arc::new(Float32Array::from(vec![float::<f32>(oid, text)?])),
         pg_type::FLOAT8 => Arc::new(Float64Array::from(vec![float::<f64>(oid, text)?])),
         pg_type::NUMERIC => numeric::from_text(trimmed)?,

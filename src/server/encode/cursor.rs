@@ -28,6 +28,8 @@ pub(super) enum Values {
     Int16(Int16Array),
     Int32(Int32Array),
     Int64(Int64Array),
+    /// Only OIDs are unsigned.
+    Oid(UInt32Array),
     Float32(Float32Array),
     Float64(Float64Array),
     Decimal128(Decimal128Array, i8),
@@ -60,6 +62,7 @@ impl Cursor {
             DataType::Int16 => Values::Int16(array.as_primitive().clone()),
             DataType::Int32 => Values::Int32(array.as_primitive().clone()),
             DataType::Int64 => Values::Int64(array.as_primitive().clone()),
+            DataType::UInt32 => Values::Oid(array.as_primitive().clone()),
             DataType::Float32 => Values::Float32(array.as_primitive().clone()),
             DataType::Float64 => Values::Float64(array.as_primitive().clone()),
             DataType::Decimal128(_, scale) => Values::Decimal128(array.as_primitive().clone(), *scale),
@@ -108,7 +111,24 @@ impl Cursor {
         with_length(out, false, |out| match format {
             Format::Text => self.text(row, out),
             Format::Binary => self.binary(row, out),
+            Format::BinaryJsonb => {
+                // The version of the format.
+                out.put_u8(1);
+                self.binary(row, out)
+            }
+            Format::BinaryUuid => self.uuid(row, out),
         })
+    }
+
+    /// The 16 bytes that the text of a UUID stands for.
+    fn uuid(&self, row: usize, out: &mut BytesMut) -> Result<(), EncodeError> {
+        let mut text = BytesMut::new();
+        self.text(row, &mut text)?;
+        let digits: Vec<u8> = text.iter().copied().filter(u8::is_ascii_hexdigit).collect();
+        let digits = std::str::from_utf8(&digits).unwrap_or_default();
+        let value = u128::from_str_radix(digits, 16).ok().filter(|_| digits.len() == 32);
+        out.put_u128(value.ok_or(EncodeError::OutOfRange("uuid"))?);
+        Ok(())
     }
 
     /// The value in text form; the row must not be NULL.
@@ -119,6 +139,7 @@ impl Cursor {
             Values::Int16(array) => put_i64(i64::from(array.value(row)), out),
             Values::Int32(array) => put_i64(i64::from(array.value(row)), out),
             Values::Int64(array) => put_i64(array.value(row), out),
+            Values::Oid(array) => put_i64(i64::from(array.value(row)), out),
             Values::Float32(array) => put_f32(array.value(row), out),
             Values::Float64(array) => put_f64(array.value(row), out),
             Values::Decimal128(array, scale) => decimal128(array.value(row), *scale, |digits| digits.text(out)),
@@ -148,6 +169,7 @@ impl Cursor {
             Values::Int16(array) => out.put_i16(array.value(row)),
             Values::Int32(array) => out.put_i32(array.value(row)),
             Values::Int64(array) => out.put_i64(array.value(row)),
+            Values::Oid(array) => out.put_u32(array.value(row)),
             Values::Float32(array) => out.put_f32(array.value(row)),
             Values::Float64(array) => out.put_f64(array.value(row)),
             Values::Decimal128(array, scale) => decimal128(array.value(row), *scale, |digits| digits.binary(out)),
@@ -175,7 +197,6 @@ fn wire_type(data_type: &DataType) -> Option<DataType> {
     Some(match data_type {
         DataType::Int8 | DataType::UInt8 => DataType::Int16,
         DataType::UInt16 => DataType::Int32,
-        DataType::UInt32 => DataType::Int64,
         DataType::UInt64 => DataType::Decimal128(20, 0),
         DataType::Float16 => DataType::Float32,
         DataType::Decimal32(precision, scale) | DataType::Decimal64(precision, scale) => {

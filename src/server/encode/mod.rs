@@ -28,13 +28,17 @@ pub use cursor::Cursor;
 pub enum Format {
     Text,
     Binary,
+    /// `jsonb` in binary: a version byte before the text.
+    BinaryJsonb,
+    /// `uuid` in binary: its 16 bytes.
+    BinaryUuid,
 }
 
 impl Format {
     pub fn code(self) -> i16 {
         match self {
             Format::Text => 0,
-            Format::Binary => 1,
+            Format::Binary | Format::BinaryJsonb | Format::BinaryUuid => 1,
         }
     }
 }

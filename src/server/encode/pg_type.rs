@@ -11,7 +11,9 @@ pub const INT8: u32 = 20;
 pub const INT2: u32 = 21;
 pub const INT4: u32 = 23;
 pub const TEXT: u32 = 25;
+pub const REGPROC: u32 = 24;
 pub const OID: u32 = 26;
+pub const XID: u32 = 28;
 pub const JSON: u32 = 114;
 pub const FLOAT4: u32 = 700;
 pub const FLOAT8: u32 = 701;
@@ -27,6 +29,8 @@ pub const NUMERIC: u32 = 1700;
 pub const RECORD: u32 = 2249;
 pub const UUID: u32 = 2950;
 pub const JSONB: u32 = 3802;
+pub const REGNAMESPACE: u32 = 4089;
+pub const REGROLE: u32 = 4096;
 
 /// Element type, its array type.
 const ARRAYS: [(u32, u32); 23] = [
@@ -61,7 +65,8 @@ pub fn oid(data_type: &DataType) -> u32 {
         DataType::Boolean => BOOL,
         DataType::Int8 | DataType::UInt8 | DataType::Int16 => INT2,
         DataType::UInt16 | DataType::Int32 => INT4,
-        DataType::UInt32 | DataType::Int64 => INT8,
+        DataType::UInt32 => OID,
+        DataType::Int64 => INT8,
         DataType::UInt64
         | DataType::Decimal32(..)
         | DataType::Decimal64(..)
@@ -89,6 +94,11 @@ pub fn oid(data_type: &DataType) -> u32 {
     }
 }
 
+/// The type a result column is announced with.
+pub fn of_column(column: &engine::Column) -> u32 {
+    column.wire_type.unwrap_or_else(|| oid(&column.data_type))
+}
+
 /// Arrays of arrays have the same type as arrays.
 fn array_of(element: &Field) -> u32 {
     let element = oid(element.data_type());
@@ -103,7 +113,9 @@ pub fn size(oid: u32) -> i16 {
     match oid {
         BOOL | CHAR => 1,
         INT2 => 2,
-        INT4 | FLOAT4 | DATE | OID => 4,
+        INT4 | FLOAT4 | DATE | OID | XID => 4,
+        // Object identifiers that show as names.
+        REGPROC | 2202..=2206 | REGNAMESPACE | REGROLE => 4,
         INT8 | FLOAT8 | TIME | TIMESTAMP | TIMESTAMPTZ => 8,
         INTERVAL | UUID => 16,
         NAME => 64,
@@ -128,7 +140,8 @@ pub fn data_type(oid: u32) -> Option<DataType> {
         BOOL => DataType::Boolean,
         INT2 => DataType::Int16,
         INT4 => DataType::Int32,
-        INT8 | OID => DataType::Int64,
+        INT8 => DataType::Int64,
+        OID => DataType::UInt32,
         FLOAT4 => DataType::Float32,
         FLOAT8 => DataType::Float64,
         NUMERIC => DataType::Decimal128(38, 10),

@@ -120,7 +120,7 @@ fn batch(values: std::ops::Range<i32>) -> RecordBatch {
 }
 
 fn column(name: &str, data_type: DataType) -> Column {
-    Column { name: name.to_owned(), data_type, origin: None }
+    Column { name: name.to_owned(), data_type, wire_type: None, origin: None }
 }
 
 impl FakeSession {

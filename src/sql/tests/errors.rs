@@ -89,7 +89,7 @@ fn known_but_absent_statements_are_refused_with_a_hint() {
             0A000 @1 OR REPLACE is only supported for views | DROP the object first; a materialized view is rebuilt from its sources.
             0A000 @1 temporary tables and sources are not supported | Create an ordinary one and DROP it when done; CREATE TEMPORARY VIEW exists.
             0A000 @1 LISTEN is not supported | Use SUBSCRIBE to be told of changes.
-            0A000 @1 SELECT INTO is not supported | Use CREATE TABLE … AS.
+            0A000 @1 SELECT INTO is not supported | Create the table, then INSERT INTO … SELECT.
             0A000 @1 WITH before a data-modifying statement is not supported | Put the WITH clause into the SELECT of INSERT … SELECT.
             0A000 @1 UPDATE … FROM is not supported | Use a subquery in SET and WHERE: SET a = (SELECT … ).
             0A000 @1 DELETE … USING is not supported | Use a subquery: WHERE key IN (SELECT …).

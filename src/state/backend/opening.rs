@@ -20,8 +20,10 @@ pub(crate) fn open_or_replace(dir: &Path) -> Result<(Box<dyn StateBackend>, Opti
         Err(Failure::Environment(error)) => return Err(error),
         Err(Failure::Broken(reason)) => reason,
     };
-    let aside = move_aside(dir)?;
-    tracing::error!(reason, moved_to = %aside.display(), "facts store is broken, building it anew");
+    if dir.exists() {
+        let aside = move_aside(dir)?;
+        tracing::error!(reason, moved_to = %aside.display(), "facts store is broken, building it anew");
+    }
     match open_guarded(dir) {
         Ok(backend) => Ok((Box::new(backend), Some(reason))),
         Err(Failure::Environment(error)) => Err(error),

@@ -9,6 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use super::{FactWrite, StateBackend, check_sizes};
 use crate::{StateError, disk};
@@ -17,6 +18,11 @@ const MAGIC: u8 = 0xF5;
 const VERSION: u8 = 1;
 /// magic, version, length u32, crc u32 over key and value.
 const ENVELOPE_BYTES: usize = 10;
+/// How long a database just closed may stay locked, and how often to look.
+const UNLOCK_TIMEOUT: Duration = Duration::from_secs(5);
+const UNLOCK_RETRY: Duration = Duration::from_millis(2);
+/// Is in the directory once the empty database is durable; before that no fact is stored.
+const CREATED: &str = "created";
 /// sled uses about ten times as much.
 const CACHE_BYTES: u64 = 2 * 1024 * 1024;
 
@@ -46,20 +52,27 @@ impl SledBackend {
     }
 
     fn open_with(path: &Path, sync: bool) -> Result<SledBackend, StateError> {
-        let is_new = std::fs::read_dir(path).map_or(true, |mut entries| entries.next().is_none());
-        if is_new {
-            create(path, sync)?;
+        let created = path.join(CREATED);
+        let is_new = !created.exists();
+        if is_new && path.exists() {
+            // sled's own creation, interrupted, may never open again; nothing has been stored there.
+            std::fs::remove_dir_all(path).map_err(|e| StateError::io("remove", path, e))?;
         }
+        disk::create_dir(path)?;
         remove_unfinished_snapshots(path)?;
         if sync {
             // What a killed process has written may only be in the page cache; sled is about to build on it.
             sync_tree(path)?;
         }
-        let db = configuration(path).open().map_err(|e| failed(path, e))?;
+        let config = ::sled::Config::new().path(path).cache_capacity(CACHE_BYTES).flush_every_ms(None);
+        let db = open_unlocked(&config).map_err(|e| failed(path, e))?;
         let (broken, writer) = (AtomicBool::new(false), Mutex::new(()));
         let backend = SledBackend { db: Some(db), broken, path: path.into(), sync, writer };
         backend.ask(|db| db.flush())?;
         backend.sync()?;
+        if is_new {
+            disk::write_file(&created, &[])?;
+        }
         Ok(backend)
     }
 
@@ -176,25 +189,20 @@ fn checksum(key: &[u8], value: &[u8]) -> u32 {
     hasher.finalize()
 }
 
-fn configuration(path: &Path) -> ::sled::Config {
-    ::sled::Config::new().path(path).cache_capacity(CACHE_BYTES).flush_every_ms(None)
-}
-
-/// Makes an empty database under another name first: sled's own creation, interrupted, may never open again.
-fn create(path: &Path, sync: bool) -> Result<(), StateError> {
-    let parent = path.parent().expect("the facts lie in a directory");
-    disk::create_dir(parent)?;
-    let unfinished = disk::temporary(path);
-    if unfinished.exists() {
-        std::fs::remove_dir_all(&unfinished).map_err(|e| StateError::io("remove", &unfinished, e))?;
+/// A database closed a moment ago in this process may still be locked: sled's threads let go of it later. Another
+/// process can't be the holder, for ours holds the data directory.
+fn open_unlocked(config: &::sled::Config) -> ::sled::Result<::sled::Db> {
+    let start = Instant::now();
+    loop {
+        match config.open() {
+            Err(::sled::Error::Io(error))
+                if error.to_string().starts_with("could not acquire lock") && start.elapsed() < UNLOCK_TIMEOUT =>
+            {
+                std::thread::sleep(UNLOCK_RETRY);
+            }
+            opened => return opened,
+        }
     }
-    disk::create_dir(&unfinished)?;
-    configuration(&unfinished).open().and_then(|db| db.flush()).map_err(|e| failed(&unfinished, e))?;
-    if sync {
-        sync_tree(&unfinished)?;
-    }
-    std::fs::rename(&unfinished, path).map_err(|e| StateError::io("rename", path, e))?;
-    disk::sync_dir(parent)
 }
 
 /// Removes snapshots that a crash has interrupted: sled would take them for the newest and refuse to open, although

@@ -105,7 +105,9 @@ fn damaged_sled_is_moved_aside_and_replaced() {
 fn value_that_bypassed_the_envelope_is_corrupt() {
     let dir = scratch();
     {
-        let db = ::sled::open(dir.path().join("facts")).unwrap();
+        let path = dir.path().join("facts");
+        let db = ::sled::open(&path).unwrap();
+        std::fs::write(path.join("created"), []).unwrap();
         db.insert("a", "raw").unwrap();
         db.flush().unwrap();
     }
@@ -127,9 +129,9 @@ fn interrupted_snapshot_does_not_stop_sled_from_opening() {
 fn interrupted_creation_of_sled_is_repeated() {
     let dir = scratch();
     let path = dir.path().join("facts");
-    std::fs::create_dir(dir.path().join("facts.tmp")).unwrap();
-    std::fs::write(dir.path().join("facts.tmp/conf"), [0; 62]).unwrap();
-    SledBackend::open(&path).unwrap().put_all(&[write("a", Some("1"))]).unwrap();
-    assert_eq!(SledBackend::open(&path).unwrap().get(b"a").unwrap(), Some(b"1".to_vec()));
-    assert!(!dir.path().join("facts.tmp").exists());
+    std::fs::create_dir(&path).unwrap();
+    std::fs::write(path.join("conf"), [0; 62]).unwrap();
+    let store = SledBackend::open(&path).unwrap();
+    store.put_all(&[write("a", Some("1"))]).unwrap();
+    assert_eq!(store.get(b"a").unwrap(), Some(b"1".to_vec()));
 }

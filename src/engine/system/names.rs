@@ -1,0 +1,132 @@
+//! Names and OIDs of relations, schemas and roles as one session sees them.
+
+use std::sync::Arc;
+
+use catalog::{CatalogObject, ObjectBody};
+use types::ObjectId;
+
+use super::pg_catalog::layout::{layout, layouts};
+use super::pg_catalog::oids;
+use super::{SessionView, hw_catalog};
+
+/// A relation of any kind, found by its OID.
+pub struct Named {
+    pub schema: String,
+    pub name: String,
+}
+
+impl SessionView {
+    pub fn object(&self, oid: u32) -> Option<&Arc<CatalogObject>> {
+        self.catalog.get(ObjectId(oid))
+    }
+
+    /// The table that an index or a constraint with this OID belongs to.
+    pub fn keyed_table(&self, table: Option<u32>) -> Option<&Arc<CatalogObject>> {
+        self.object(table?).filter(|object| !oids::primary_key(object).is_empty())
+    }
+
+    /// Name of a relation or of an index.
+    pub fn relation_name(&self, oid: u32) -> Option<Named> {
+        if let Some(object) = self.object(oid) {
+            return Some(Named { schema: object.schema.clone(), name: object.name.clone() });
+        }
+        if let Some(table) = self.keyed_table(oids::table_of_index(oid)) {
+            return Some(Named { schema: table.schema.clone(), name: index_name(table) });
+        }
+        if let Some(layout) = layouts().values().find(|layout| layout.oid == oid) {
+            return Some(Named { schema: layout.schema.into(), name: layout.name.into() });
+        }
+        let own = oid.checked_sub(oids::HW_CATALOG_FIRST)?;
+        let name = hw_catalog::NAMES.get(own as usize)?;
+        Some(Named { schema: "hw_catalog".into(), name: name.to_string() })
+    }
+
+    /// OID of a relation; unqualified names are looked for in `pg_catalog`, then along the search path.
+    pub fn relation_oid(&self, schema: Option<&str>, name: &str) -> Option<u32> {
+        match schema {
+            Some(schema) => self.relation_in(schema, name),
+            None => self.visible_schemas().find_map(|schema| self.relation_in(schema, name)),
+        }
+    }
+
+    fn relation_in(&self, schema: &str, name: &str) -> Option<u32> {
+        if let Some(layout) = layout(schema, name) {
+            return Some(layout.oid);
+        }
+        if schema == "hw_catalog" {
+            let at = hw_catalog::NAMES.iter().position(|known| *known == name)?;
+            return Some(oids::HW_CATALOG_FIRST + at as u32);
+        }
+        if let Some(object) = self.catalog.find(Some(schema), name) {
+            return Some(object.id.0);
+        }
+        let keyed = self.catalog.objects.values().find(|object| {
+            object.schema == schema && !oids::primary_key(object).is_empty() && index_name(object) == name
+        });
+        keyed.map(|object| oids::index_of(object))
+    }
+
+    /// Whether an unqualified use of the relation's name finds it.
+    pub fn relation_is_visible(&self, oid: u32) -> Option<bool> {
+        let named = self.relation_name(oid)?;
+        Some(self.relation_oid(None, &named.name) == Some(oid))
+    }
+
+    /// Schemas in the order in which names are looked for.
+    pub fn visible_schemas(&self) -> impl Iterator<Item = &str> {
+        let path = self.search_path.iter().map(String::as_str);
+        ["pg_catalog"].into_iter().filter(|_| !self.search_path.iter().any(|s| s == "pg_catalog")).chain(path)
+    }
+
+    /// Schemas of the search path that exist.
+    pub fn current_schemas(&self) -> Vec<String> {
+        let exists = |name: &&String| self.schemas().any(|schema| schema == name.as_str());
+        self.search_path.iter().filter(exists).cloned().collect()
+    }
+
+    /// All schemas.
+    pub fn schemas(&self) -> impl Iterator<Item = &str> {
+        let system = ["pg_catalog", "information_schema", "hw_catalog"];
+        system.into_iter().chain(self.catalog.schemas.iter().map(String::as_str))
+    }
+
+    pub fn schema_name(&self, oid: u32) -> Option<&str> {
+        self.schemas().find(|name| oids::schema(name) == oid)
+    }
+
+    /// Roles: the one that owns everything, and the session's user.
+    pub fn roles(&self) -> Vec<(u32, &str)> {
+        let mut roles = vec![(oids::OWNER, oids::OWNER_NAME)];
+        if self.user != oids::OWNER_NAME {
+            roles.push((oids::SESSION_USER, &self.user));
+        }
+        roles
+    }
+
+    /// Bytes that the operators of a relation hold.
+    pub fn size(&self, oid: u32) -> i64 {
+        let readings = self.shared.runtime.stats().read();
+        let own = readings.into_iter().filter(|((id, _), _)| id.0 == oid);
+        own.map(|(_, reading)| reading.state_bytes as i64).sum()
+    }
+}
+
+/// Name of the index and constraint of a table's primary key.
+pub fn index_name(table: &CatalogObject) -> String {
+    format!("{}_pkey", table.name)
+}
+
+/// The query of a view as text, without a semicolon.
+pub fn view_query(object: &CatalogObject) -> Option<String> {
+    match &object.body {
+        ObjectBody::View { query, .. } => Some(query.trim().trim_end_matches(';').to_string()),
+        ObjectBody::MaterializedView(_) => {
+            let statement = sql::parse(&object.sql).ok()?.pop()?.statement;
+            match statement {
+                sql::Statement::CreateMaterializedView(create) => Some(create.query.to_string()),
+                _ => None,
+            }
+        }
+        ObjectBody::Source(_) | ObjectBody::Table(_) => None,
+    }
+}

@@ -1,0 +1,164 @@
+//! The server itself: schemas, databases, roles, settings, sessions, and the few fixed rows of small catalogs.
+
+use super::layout::Row;
+use super::oids::{self, OWNER};
+use crate::system::SessionView;
+use crate::system::table::Cell;
+
+const UTF8: i32 = 6;
+const NO_LIMIT: i32 = -1;
+
+pub fn pg_namespace(view: &SessionView) -> Vec<Row> {
+    let row = |name: &str| -> Row {
+        vec![("oid", oids::schema(name).into()), ("nspname", name.into()), ("nspowner", OWNER.into())]
+    };
+    view.schemas().map(row).collect()
+}
+
+/// The one database, under the name it was connected to.
+pub fn pg_database(view: &SessionView) -> Vec<Row> {
+    vec![vec![
+        ("oid", oids::DATABASE.into()),
+        ("datname", view.database.as_str().into()),
+        ("datdba", OWNER.into()),
+        ("encoding", UTF8.into()),
+        ("datlocprovider", "c".into()),
+        ("datallowconn", true.into()),
+        ("datconnlimit", NO_LIMIT.into()),
+        ("dattablespace", oids::DEFAULT_TABLESPACE.into()),
+        ("datcollate", "C".into()),
+        ("datctype", "C".into()),
+    ]]
+}
+
+/// Everybody who can connect may do everything.
+pub fn pg_roles(view: &SessionView) -> Vec<Row> {
+    roles(view, true)
+}
+
+pub fn pg_authid(view: &SessionView) -> Vec<Row> {
+    roles(view, false)
+}
+
+fn roles(view: &SessionView, with_password: bool) -> Vec<Row> {
+    let row = |(oid, name): (u32, &str)| -> Row {
+        let mut row: Row = vec![
+            ("oid", oid.into()),
+            ("rolname", name.into()),
+            ("rolsuper", true.into()),
+            ("rolinherit", true.into()),
+            ("rolcreaterole", true.into()),
+            ("rolcreatedb", true.into()),
+            ("rolcanlogin", true.into()),
+            ("rolreplication", false.into()),
+            ("rolbypassrls", true.into()),
+            ("rolconnlimit", NO_LIMIT.into()),
+        ];
+        if with_password {
+            row.push(("rolpassword", "********".into()));
+        }
+        row
+    };
+    view.roles().into_iter().map(row).collect()
+}
+
+pub fn pg_user(view: &SessionView) -> Vec<Row> {
+    let row = |(oid, name): (u32, &str)| -> Row {
+        vec![
+            ("usename", name.into()),
+            ("usesysid", oid.into()),
+            ("usecreatedb", true.into()),
+            ("usesuper", true.into()),
+            ("userepl", false.into()),
+            ("usebypassrls", true.into()),
+            ("passwd", "********".into()),
+        ]
+    };
+    view.roles().into_iter().map(row).collect()
+}
+
+pub fn pg_settings(view: &SessionView) -> Vec<Row> {
+    let row = |(name, value): (&String, &String)| -> Row {
+        let default = view.parameters.built_in(name);
+        let changed = default.is_none_or(|default| default != value);
+        vec![
+            ("name", name.as_str().into()),
+            ("setting", value.as_str().into()),
+            ("category", "Highwater".into()),
+            ("short_desc", "".into()),
+            ("context", if view.parameters.is_read_only(name) { "internal" } else { "user" }.into()),
+            ("vartype", "string".into()),
+            ("source", if changed { "session" } else { "default" }.into()),
+            ("boot_val", default.into()),
+            ("reset_val", view.parameters.default(name).into()),
+            ("pending_restart", false.into()),
+        ]
+    };
+    view.parameters.all().map(row).collect()
+}
+
+pub fn pg_tablespace() -> Vec<Row> {
+    let row = |oid: u32, name: &str| -> Row {
+        vec![("oid", oid.into()), ("spcname", name.into()), ("spcowner", OWNER.into())]
+    };
+    vec![row(oids::DEFAULT_TABLESPACE, "pg_default"), row(1664, "pg_global")]
+}
+
+pub fn pg_am() -> Vec<Row> {
+    let row = |oid: u32, name: &str, kind: &str, handler: u32| -> Row {
+        vec![("oid", oid.into()), ("amname", name.into()), ("amhandler", handler.into()), ("amtype", kind.into())]
+    };
+    vec![row(oids::HEAP, "heap", "t", 3), row(oids::BTREE, "btree", "i", 330)]
+}
+
+/// Text sorts by bytes.
+pub fn pg_collation() -> Vec<Row> {
+    let row = |oid: u32, name: &str, provider: &str, locale: Option<&str>| -> Row {
+        vec![
+            ("oid", oid.into()),
+            ("collname", name.into()),
+            ("collnamespace", oids::PG_CATALOG.into()),
+            ("collowner", OWNER.into()),
+            ("collprovider", provider.into()),
+            ("collisdeterministic", true.into()),
+            ("collencoding", (-1).into()),
+            ("collcollate", locale.into()),
+            ("collctype", locale.into()),
+        ]
+    };
+    vec![row(100, "default", "d", None), row(950, "C", "c", Some("C")), row(951, "POSIX", "c", Some("POSIX"))]
+}
+
+pub fn pg_language() -> Vec<Row> {
+    let row = |oid: u32, name: &str| -> Row {
+        vec![("oid", oid.into()), ("lanname", name.into()), ("lanowner", OWNER.into())]
+    };
+    vec![row(12, "internal"), row(14, "sql")]
+}
+
+pub fn pg_stat_activity(view: &SessionView) -> Vec<Row> {
+    let sessions = view.shared.sessions.read().into_iter();
+    let row = |session: crate::session::SessionReading| -> Row {
+        let role = view.roles().into_iter().find(|(_, name)| *name == session.user).map(|(oid, _)| oid);
+        vec![
+            ("datid", oids::DATABASE.into()),
+            ("datname", view.database.as_str().into()),
+            ("pid", session.id.into()),
+            ("usesysid", role.into()),
+            ("usename", session.user.into()),
+            ("application_name", session.application.into()),
+            ("backend_start", Cell::Time(session.started_us)),
+            ("state", if session.active { "active" } else { "idle" }.into()),
+            ("query", session.query.into()),
+            ("backend_type", "client backend".into()),
+        ]
+    };
+    sessions.map(row).collect()
+}
+
+/// The name of the role with this OID, as `pg_get_userbyid` words it.
+pub fn role_name(view: &SessionView, oid: u32) -> String {
+    let role = view.roles().into_iter().find(|(role, _)| *role == oid);
+    role.map_or_else(|| format!("unknown (OID={oid})"), |(_, name)| name.to_string())
+}
+
