@@ -60,7 +60,7 @@ impl Run {
         let mut created: Vec<View> = vec![];
         for step in 0..STEPS {
             for view in waiting.extract_if(.., |_| self.rng.random_bool(0.5) || step + 2 >= STEPS).collect::<Vec<_>>() {
-                self.create(&client, view, &mut created, &mut waiting).await;
+                self.create(&client, view, &mut created).await;
             }
             self.change(&server).await;
             if self.rng.random_bool(0.25) {
@@ -79,24 +79,17 @@ impl Run {
         self.done
     }
 
-    async fn create(&mut self, client: &Client, view: View, created: &mut Vec<View>, waiting: &mut Vec<View>) {
-        // The two views that others read.
-        let reads = |name: &str| view.query.contains(&format!(" {name} ")) || view.query.ends_with(&format!(" {name}"));
-        for base in ["a1", "w1"] {
-            if reads(base) && !created.iter().any(|v| v.name == base) {
-                match waiting.iter().position(|v| v.name == base) {
-                    Some(at) => {
-                        let base = waiting.remove(at);
-                        self.send(client, &base.create()).await;
-                        created.push(base);
-                    }
-                    // It comes later in the same turn.
-                    None => return waiting.push(view),
-                }
+    /// Creates a view, and before it the view that it reads.
+    async fn create(&mut self, client: &Client, view: View, created: &mut Vec<View>) {
+        let words = |text: &'static str| text.split(|c: char| !c.is_alphanumeric());
+        let all = ALL.iter().flat_map(|views| views.iter());
+        let read = all.filter(|other| other.name != view.name && words(view.query).any(|word| word == other.name));
+        for view in read.copied().chain([view]) {
+            if !created.iter().any(|other| other.name == view.name) {
+                self.send(client, &view.create()).await;
+                created.push(view);
             }
         }
-        self.send(client, &view.create()).await;
-        created.push(view);
     }
 
     fn note(&mut self, statement: &str) {

@@ -62,7 +62,7 @@ const GROUPS: &[View] = &[
     ),
     view("a4", "SELECT k, count(DISTINCT g) AS dg, sum(DISTINCT v) AS ds, count(DISTINCT d) AS dd FROM r GROUP BY k"),
     view("a5", "SELECT k, g, count(*) AS n, sum(v) AS s FROM r GROUP BY k, g HAVING count(*) > 1 AND sum(v) > 0"),
-    view("a6", "SELECT v % 3 AS m, k + 1 AS k1, sum(v) AS s, min(d) AS d1 FROM r GROUP BY v % 3, k + 1"),
+    view("a6", "SELECT v % 3 AS m, k + 1 AS k1, sum(v) AS s, min(d) AS least FROM r GROUP BY v % 3, k + 1"),
     view("a7", "SELECT k, string_agg(g, ',' ORDER BY g) AS gs, bool_or(v > 5) AS some FROM r GROUP BY k"),
     view("a8", "SELECT g, array_agg(v ORDER BY v) AS vs FROM r GROUP BY g"),
     view(

@@ -167,7 +167,7 @@ impl Round {
         self.counts
     }
 
-    /// Tables and sources are there from the start; views are created while kills fall.
+    /// Tables with their views, and sources, are there from the start; views over sources are created while kills fall.
     async fn prepare(&mut self, server: &Server) {
         let client = server.connect().await;
         for table in TABLES {
@@ -176,18 +176,15 @@ impl Round {
         for source in [file_source(&self.file.path, "events", true), Bids::endless("bids"), Bids::bounded("bids_end")] {
             client.batch_execute(&source).await.unwrap_or_else(|e| panic!("{source}: {e:?}"));
         }
+        for view in views::of_tables() {
+            client.batch_execute(&view.create()).await.unwrap_or_else(|e| panic!("{}: {e:?}", view.name));
+        }
+        client.batch_execute(CLICKS_CLOSED).await.expect("t_clicks_closed");
         // Taken from the end. Views over what ends come last: each waits until its input has been read.
         let bounded = views::of_bids("bids_end", "e");
-        let all =
-            views::of_tables().into_iter().chain(views::of_file()).chain(views::of_bids("bids", "n")).chain(bounded);
+        let all = views::of_file().into_iter().chain(views::of_bids("bids", "n")).chain(bounded);
         self.setup = all.map(|view| view.create()).collect();
-        self.setup.insert(views::of_tables().len(), CLICKS_CLOSED.to_string());
         self.setup.reverse();
-        // Those that others read at once.
-        let churned = self.setup.len() - views::of_tables().len();
-        for statement in self.setup.split_off(churned).into_iter().rev() {
-            client.batch_execute(&statement).await.expect(&statement);
-        }
         let by_key = views::of_file().into_iter().find(|view| view.name == "f_by_key").expect("it is listed");
         client.batch_execute(&by_key.create()).await.expect("f_by_key");
     }
