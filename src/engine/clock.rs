@@ -58,6 +58,8 @@ pub enum ClockMessage {
         temporary: bool,
     },
     /// A dataflow stopped; it takes part in nothing any more.
+    /// All journaled rows beyond the checkpoint have been sent again: from here on checkpoints may be taken.
+    Recovered,
     Failed {
         dataflow: ObjectId,
     },
@@ -196,6 +198,8 @@ pub struct Clock {
     last_checkpoint: Instant,
     /// Epochs opened or catalog changed since the last checkpoint.
     dirty: bool,
+    /// Rows of the journal are still being replayed: a checkpoint now would claim rows that are in no epoch yet.
+    recovering: bool,
     shutdown: Option<oneshot::Sender<()>>,
 }
 
@@ -231,6 +235,7 @@ impl Clock {
             checkpoint_wanted: vec![],
             last_checkpoint: Instant::now(),
             dirty: false,
+            recovering: true,
             shutdown: None,
         }
     }
@@ -279,6 +284,7 @@ impl Clock {
             ClockMessage::Marker(marker) => self.markers.push(marker),
             ClockMessage::Table(write) => self.writes.push_back(write),
             ClockMessage::Durable | ClockMessage::Sealed => {}
+            ClockMessage::Recovered => self.recovering = false,
             ClockMessage::AddSource(entry) => {
                 self.sources.insert(entry.source, Source { entry: *entry, feed: None });
             }
@@ -406,7 +412,7 @@ impl Clock {
 
     fn checkpoint_due(&self) -> bool {
         let due = self.last_checkpoint.elapsed() >= self.start.checkpoint_interval;
-        self.dirty && !self.checkpoint_running && (due || !self.checkpoint_wanted.is_empty())
+        self.dirty && !self.recovering && !self.checkpoint_running && (due || !self.checkpoint_wanted.is_empty())
     }
 
     fn wants_epoch(&self) -> bool {

@@ -65,6 +65,8 @@ pub(crate) fn open(config: EngineConfig) -> Result<Engine, SqlError> {
     for entry in &beyond.rows {
         tables::replay(shared, entry)?;
     }
+    // An error means the clock has stopped; the next step says so.
+    let _ = shared.clock.send(ClockMessage::Recovered);
     rebuild_relations(shared, rebuild)?;
     wait_caught_up(shared, markers)?;
     shared.ready.store(true, std::sync::atomic::Ordering::Release);

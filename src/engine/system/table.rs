@@ -76,7 +76,6 @@ impl<T: Into<Cell>> From<Vec<T>> for Cell {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     Text,
-    Int2,
     Int4,
     Int8,
     Bool,
@@ -87,7 +86,6 @@ impl Kind {
     fn data_type(self) -> DataType {
         match self {
             Kind::Text => DataType::Utf8,
-            Kind::Int2 => DataType::Int16,
             Kind::Int4 => DataType::Int32,
             Kind::Int8 => DataType::Int64,
             Kind::Bool => DataType::Boolean,

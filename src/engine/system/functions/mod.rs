@@ -36,6 +36,7 @@ pub fn scalar_function(view: &Arc<SessionView>, name: &str) -> Option<Arc<Scalar
 }
 
 /// A function in FROM: `generate_series`, `range`.
+#[expect(deprecated, reason = "its successor needs a DataFusion session, which planning does not have")]
 pub fn table_function(name: &str, arguments: &[Expr]) -> Option<Arc<dyn TableSource>> {
     let functions = datafusion::functions_table::all_default_table_functions();
     let function = functions.iter().find(|f| f.name() == name)?;

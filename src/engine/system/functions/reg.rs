@@ -33,7 +33,7 @@ pub const FUNCTIONS: &[Function] = &[
         read(call, "schema", SqlState::InvalidSchemaName, schema_by_text)
     }),
     strict("regrolein", ONE, OidAs(REGROLE), |call| read(call, "role", SqlState::UndefinedObject, role_by_text)),
-    strict("regclassout", ONE, TextAs(REGCLASS), |call| show(call, |view, oid| relation_text(view, oid))),
+    strict("regclassout", ONE, TextAs(REGCLASS), |call| show(call, relation_text)),
     strict("regtypeout", ONE, TextAs(REGTYPE), |call| {
         show(call, |_, oid| pg_types::by_oid(oid).map(|_| pg_types::format(oid, -1)))
     }),
