@@ -12,6 +12,7 @@
 mod expiry;
 mod outer;
 mod probe;
+mod restore;
 mod side;
 mod waiting;
 

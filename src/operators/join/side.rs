@@ -5,7 +5,7 @@
 //! Rows with a NULL in the key match nothing (unless NULL = NULL) and are never stored.
 //! Large insertions may first stand in `waiting`.
 
-use arrow::array::{Array, ArrayRef, Int64Array, RecordBatch};
+use arrow::array::{ArrayRef, Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use std::sync::Arc;
 use types::{DIFF_COLUMN, DeltaBatch, WATERMARK_NONE, hash_columns};
@@ -41,7 +41,7 @@ pub(super) struct Side {
     can_wait: bool,
     pub dirt: Dirt,
     /// Retractions that a restore met before their rows.
-    owed: Vec<DeltaBatch>,
+    pub(super) owed: Vec<DeltaBatch>,
 }
 
 /// Rows about to probe a side, none with a NULL that matches nothing.
@@ -141,7 +141,7 @@ impl Side {
     }
 
     /// Adds rows (positive diffs). `counts`: matches of each row at this moment.
-    fn add(&mut self, probing: &Probing, counts: &[i64]) -> Result<(), OperatorError> {
+    pub(super) fn add(&mut self, probing: &Probing, counts: &[i64]) -> Result<(), OperatorError> {
         let prepared = Prepared::new(&self.layout, &probing.batch)?;
         let (rows, ids) = self.rows.add_to_bag(&self.layout, &prepared);
         if let Some(last) = ids.iter().max() {
@@ -277,82 +277,6 @@ impl Side {
     pub fn rows_at(&self, ids: &[u32]) -> RecordBatch {
         let all: Vec<usize> = (0..self.layout.columns.len()).collect();
         gather(&self.layout, &self.rows.pages, ids, &all, self.layout.schema.clone())
-    }
-
-    /// Takes back one checkpointed batch. Match counts are recomputed once both sides are here.
-    pub fn restore(&mut self, batch: &RecordBatch) -> Result<(), OperatorError> {
-        let delta = DeltaBatch::from_record_batch(batch)?;
-        let expected = self.layout.columns.len() + usize::from(self.expired_matches.is_some());
-        if delta.rows().num_columns() != expected {
-            return Err(OperatorError::internal("a checkpointed join side has another number of columns"));
-        }
-        for (positive, part) in [true, false].into_iter().zip(by_sign(&delta)) {
-            let Some(part) = part else { continue };
-            if positive { self.restore_added(&part)? } else { self.restore_removed(&part)? }
-        }
-        Ok(())
-    }
-
-    /// The row columns of a checkpointed delta.
-    fn without_matches(&self, part: &DeltaBatch) -> Result<DeltaBatch, OperatorError> {
-        let columns: Vec<usize> = (0..self.layout.columns.len()).collect();
-        let rows = part.rows().project(&columns)?;
-        Ok(part.with_rows(rows))
-    }
-
-    fn restore_added(&mut self, part: &DeltaBatch) -> Result<(), OperatorError> {
-        let probing = self.probing(self.without_matches(part)?)?;
-        self.add(&probing, &[])?;
-        self.sum_expired_matches(part, &probing)
-    }
-
-    fn restore_removed(&mut self, part: &DeltaBatch) -> Result<(), OperatorError> {
-        let probing = self.probing(self.without_matches(part)?)?;
-        self.rows.index_all(&self.layout);
-        self.sum_expired_matches(part, &probing)?;
-        let missing = self.remove(&probing)?;
-        if !missing.is_empty() {
-            let rows: Vec<u32> = missing.iter().map(|(row, _)| *row as u32).collect();
-            let diffs: Vec<i64> = missing.iter().map(|(_, weight)| -weight).collect();
-            let rows = take_rows(part.rows(), &rows.into());
-            self.owed.push(DeltaBatch::new(rows, diffs));
-        }
-        Ok(())
-    }
-
-    /// While restoring, the column holds the sum of weight × expired matches; see `finish_restore`.
-    fn sum_expired_matches(&mut self, part: &DeltaBatch, probing: &Probing) -> Result<(), OperatorError> {
-        if self.expired_matches.is_none() {
-            return Ok(());
-        }
-        self.rows.index_all(&self.layout);
-        let values = part.rows().column(self.layout.columns.len());
-        let values = values.as_any().downcast_ref::<Int64Array>();
-        let values = values.ok_or_else(|| OperatorError::internal("expired matches are counted in int8"))?;
-        let prepared = Prepared::new(&self.layout, &probing.batch)?;
-        let column = self.expired_matches.as_mut().expect("checked");
-        for row in 0..part.num_rows() {
-            if let Some(id) = self.rows.find_in_bag(&prepared, row) {
-                column[id as usize] += values.value(row) * part.diff(row);
-            }
-        }
-        Ok(())
-    }
-
-    /// After the last restored batch: settles early retractions and turns sums of expired matches into counts.
-    pub fn finish_restore(&mut self) -> Result<(), OperatorError> {
-        for part in std::mem::take(&mut self.owed) {
-            self.restore_removed(&part)?;
-        }
-        if !self.owed.is_empty() {
-            return Err(OperatorError::internal("a restored side of a join has rows with a negative weight"));
-        }
-        if let Some(column) = &mut self.expired_matches {
-            for id in self.rows.live_ids() {
-                column[id as usize] /= self.rows.weight(id);
-            }
-        }
-        Ok(())
     }
 
     pub fn memory_bytes(&self) -> usize {
