@@ -199,6 +199,6 @@ mod tests {
             history.push(HistoryEvent::Decided(decision));
         }
         assert_eq!(history.steps[0].decisions, [idle.clone(), advanced(3), entered.clone(), idle, advanced(9)]);
-        assert_eq!(history.steps[0].decisions_after(3), history.steps[0].decisions[3..]);
+        assert_eq!(history.steps[0].decisions_after(3), &history.steps[0].decisions[3..]);
     }
 }
