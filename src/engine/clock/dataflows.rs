@@ -39,8 +39,9 @@ impl Clock {
             Readable::AfterJoin => (0, Epoch::MAX, false),
             Readable::Restored(epoch) => (epoch, epoch, true),
         };
-        if let Readable::AtOnce = readable {
-            // The next epoch concerns it whatever that epoch brings: its snapshot is sealed there.
+        if let Readable::AtOnce | Readable::Restored(_) = readable {
+            // The next epoch concerns it whatever that epoch brings: its snapshot is sealed there, or says that the
+            // workers have taken the restored state in.
             self.deadlines.insert(id, now_us());
         }
         self.oracle.add(id, sealed, from, joined);
