@@ -15,6 +15,7 @@ use types::{Epoch, ObjectId, SqlError};
 use catalog::WatermarkEntry;
 
 use crate::feed::FeedControl;
+use crate::keeper::Keeper;
 use crate::source_stats::SourceStats;
 
 /// A relation kept by a dataflow: a table, a materialized view, the query behind a subscription.
@@ -52,6 +53,7 @@ pub struct SourceRuntime {
     pub config: Arc<dyn SourceConfig>,
     pub watermark: Option<WatermarkEntry>,
     pub stats: Arc<SourceStats>,
+    pub keeper: Option<Arc<Keeper>>,
     pub feed: Mutex<SourceFeed>,
 }
 
@@ -70,9 +72,10 @@ impl SourceRuntime {
         configured: ConfiguredSource,
         watermark: Option<WatermarkEntry>,
         stats: Arc<SourceStats>,
+        keeper: Option<Arc<Keeper>>,
     ) -> Arc<SourceRuntime> {
         let config = configured.config;
-        Arc::new(SourceRuntime { id, name, config, watermark, stats, feed: Mutex::default() })
+        Arc::new(SourceRuntime { id, name, config, watermark, stats, keeper, feed: Mutex::default() })
     }
 
     /// Admission before the first row.
@@ -96,8 +99,11 @@ impl SourceRuntime {
         self.feed.lock().expect("not poisoned").control.is_some()
     }
 
-    /// `columns` with the event-time column, ascending.
+    /// `columns` with the event-time column, ascending; all of a source that keeps what it leaves out.
     pub fn projection(&self, columns: &BTreeSet<usize>) -> Vec<usize> {
+        if self.keeper.is_some() {
+            return (0..self.config.schema().fields().len()).collect();
+        }
         let mut columns = columns.clone();
         columns.extend(self.watermark.as_ref().map(|w| w.column));
         columns.into_iter().collect()

@@ -89,6 +89,7 @@ fn kind_name(kind: ObjectKind) -> &'static str {
 
 /// Removes objects (readers first) from catalog, dataflows and sources.
 fn remove(shared: &Shared, ids: Vec<ObjectId>, schemas: Vec<String>) -> Result<(), SqlError> {
+    dataflows::settle_kept(shared, &ids)?;
     let mut changes = vec![CatalogChange::Drop(ids.clone())];
     changes.extend(schemas.into_iter().map(|name| CatalogChange::DropSchema { name }));
     shared.change_catalog(changes)?;
@@ -96,6 +97,7 @@ fn remove(shared: &Shared, ids: Vec<ObjectId>, schemas: Vec<String>) -> Result<(
         if shared.relation(id).is_some() {
             dataflows::remove(shared, id);
             shared.tables.forget(id);
+            shared.late.forget(id);
         }
         if shared.lock_sources().remove(&id).is_some() {
             // The clock has stopped only when the server is stopping: then the feed ends anyway.

@@ -13,6 +13,8 @@ pub mod drop;
 pub mod explain;
 pub mod insert;
 mod insert_rows;
+mod keeping_tables;
+mod late_rows;
 pub mod names;
 pub mod prepare;
 pub mod query;
