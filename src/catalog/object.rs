@@ -113,6 +113,12 @@ pub struct ViewBody {
     /// (column, bound) as in the plan's last node, for views on this view.
     pub bounds: Vec<(usize, EventTimeBound)>,
     pub emit_on_window_close: bool,
+    /// `on_error = 'dead_letter'`: the view that shows its errors.
+    #[serde(default)]
+    pub dead_letter: Option<ObjectId>,
+    /// Of such a view: the one whose errors it shows. It comes and goes with that.
+    #[serde(default)]
+    pub errors_of: Option<ObjectId>,
     /// Options as given (`on_error`, `retain_history`).
     pub options: Vec<(String, String)>,
     /// False while it is being built.

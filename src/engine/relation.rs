@@ -25,6 +25,8 @@ pub struct Relation {
     /// By worker.
     pub shards: Arc<Vec<Arc<Shard>>>,
     pub graph: Arc<DataflowGraph>,
+    /// Its errors are rows of another relation.
+    errors_apart: bool,
 }
 
 impl Relation {
@@ -35,12 +37,16 @@ impl Relation {
         };
         let schema = spec.schema.clone();
         let shards = (0..workers).map(|_| Shard::new(schema.clone(), spec.key.clone())).collect();
-        Arc::new(Relation { id: graph.relation, schema, shards: Arc::new(shards), graph: graph.clone() })
+        let (id, shards, errors_apart) = (graph.relation, Arc::new(shards), spec.errors_apart);
+        Arc::new(Relation { id, schema, shards, graph: graph.clone(), errors_apart })
     }
 
-    /// The first error that the relation holds at `epoch`, over all workers: an error and its retraction may lie in
-    /// different shards.
+    /// The first error that the relation holds at `epoch`, over all workers (an error and its retraction may lie in
+    /// different shards), unless it can be read in spite of them.
     pub fn error_at(&self, epoch: Epoch) -> Option<SqlError> {
+        if self.errors_apart {
+            return None;
+        }
         let snapshots: Vec<_> = self.shards.iter().map(|shard| shard.snapshot(epoch)).collect();
         first_error(&snapshots)
     }

@@ -125,7 +125,7 @@ impl Keeping {
 }
 
 /// A table's name, given as an option's text.
-fn split(option: &str, name: &str) -> Result<(Option<String>, String), SqlError> {
+pub(super) fn split(option: &str, name: &str) -> Result<(Option<String>, String), SqlError> {
     let idents = match sql::parse_expression(name) {
         Ok(ast::Expr::Identifier(ident)) => vec![ident],
         Ok(ast::Expr::CompoundIdentifier(idents)) => idents,

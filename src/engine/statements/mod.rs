@@ -10,6 +10,7 @@ pub mod create_view;
 pub mod cursor;
 pub mod delete;
 pub mod drop;
+mod error_views;
 pub mod explain;
 pub mod insert;
 mod insert_rows;

@@ -1,5 +1,6 @@
 //! `hw_catalog`: what this server knows about itself.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use catalog::ObjectBody;
@@ -282,20 +283,18 @@ fn source_errors(shared: &Shared) -> Arc<dyn TableSource> {
 fn errors(shared: &Shared) -> Arc<dyn TableSource> {
     let catalog = shared.catalog();
     let relations = shared.relations.lock().expect("not poisoned").clone();
-    let mut rows = vec![];
+    // An error and its retraction may lie in different shards, and of one kind there may be many rows.
+    let mut kinds: BTreeMap<_, i64> = BTreeMap::new();
     for (id, relation) in relations {
-        for shard in relation.shards.iter() {
-            for error in shard.snapshot(types::Epoch::MAX).errors() {
-                rows.push(vec![
-                    catalog.get(id).map(|o| o.name.clone()).into(),
-                    error.state.code().into(),
-                    error.message.into(),
-                    Cell::Int(error.diff),
-                ]);
-            }
+        for error in relation.shards.iter().flat_map(|shard| shard.snapshot(types::Epoch::MAX).errors()) {
+            *kinds.entry((id, error.state, error.message)).or_default() += error.diff;
         }
     }
-    table(&[("relation", Text), ("sqlstate", Text), ("message", Text), ("count", Int8)], rows)
+    let rows = kinds.into_iter().filter(|(_, count)| *count != 0).map(|((id, state, message), count)| {
+        let name = catalog.get(id).map(|o| o.name.clone());
+        vec![name.into(), state.code().into(), message.into(), Cell::Int(count)]
+    });
+    table(&[("relation", Text), ("sqlstate", Text), ("message", Text), ("count", Int8)], rows.collect())
 }
 
 fn checkpoints(shared: &Shared) -> Arc<dyn TableSource> {
