@@ -52,6 +52,7 @@ fn catalog() -> Arc<Catalog> {
         format_options: vec![],
         watermark: Some(watermark),
         bounded: true,
+        keeps: Default::default(),
     };
     let mut catalog = Catalog::new();
     catalog.apply(CatalogChange::Put(CatalogObject {

@@ -2,14 +2,15 @@
 //! epoch or not at all. Reads inside a block see the database, not the block's own writes: statements that would
 //! depend on them are refused.
 
-use types::{DeltaBatch, ObjectId};
+use types::ObjectId;
 
 use crate::api::TransactionStatus;
+use crate::tables::TableChange;
 
 #[derive(Default)]
 pub struct Transaction {
     state: State,
-    writes: Vec<(ObjectId, DeltaBatch)>,
+    writes: Vec<TableChange>,
 }
 
 #[derive(Default, PartialEq, Eq, Clone, Copy)]
@@ -49,16 +50,16 @@ impl Transaction {
         self.state == State::Open
     }
 
-    pub fn write(&mut self, table: ObjectId, delta: DeltaBatch) {
-        self.writes.push((table, delta));
+    pub fn write(&mut self, change: TableChange) {
+        self.writes.push(change);
     }
 
     pub fn wrote(&self, table: ObjectId) -> bool {
-        self.writes.iter().any(|(t, _)| *t == table)
+        self.writes.iter().any(|change| change.table == table)
     }
 
     /// Ends the block; its writes if it may commit.
-    pub fn end(&mut self) -> (bool, Vec<(ObjectId, DeltaBatch)>) {
+    pub fn end(&mut self) -> (bool, Vec<TableChange>) {
         let committed = self.state == State::Open;
         self.state = State::Idle;
         (committed, std::mem::take(&mut self.writes))

@@ -8,7 +8,8 @@ mod recompute;
 
 pub use error::KernelError;
 pub use expr::{
-    CompiledExpr, Evaluated, Literal, ScalarExpr, cast_array, evaluate_delta, from_logical, scalar_value_to_literal,
+    CompiledExpr, Evaluated, Literal, OnError, ScalarExpr, cast_array, evaluate_delta, from_logical,
+    scalar_value_to_literal,
 };
 pub use recompute::{
     FrameBound, FrameSpec, RecomputeCall, RecomputeKind, RecomputeSort, RecomputeSpec, Recomputed, Recomputer,

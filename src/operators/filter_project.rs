@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array};
 use arrow::datatypes::{DataType, Schema, SchemaRef};
-use kernels::{CompiledExpr, KernelError, evaluate_delta};
+use kernels::{CompiledExpr, KernelError, OnError, evaluate_delta};
 use types::{DeltaBatch, EpochRecord};
 
 use crate::spec::FilterProjectSpec;
@@ -17,7 +17,7 @@ pub struct FilterProjectOperator {
     /// `None`: all columns pass.
     projection: Option<Vec<CompiledExpr>>,
     output: SchemaRef,
-    null_on_error: bool,
+    on_error: OnError,
 }
 
 impl FilterProjectOperator {
@@ -41,13 +41,18 @@ impl FilterProjectOperator {
         }
         // A failing expression gives NULL whatever the plan knows about the expression.
         let output = if spec.null_on_error { nullable(&spec.output) } else { spec.output.clone() };
-        Ok(FilterProjectOperator { predicate, projection, output, null_on_error: spec.null_on_error })
+        let on_error = match (spec.null_on_error, spec.name_rows) {
+            (true, _) => OnError::Null,
+            (false, true) => OnError::NameRow,
+            (false, false) => OnError::Fail,
+        };
+        Ok(FilterProjectOperator { predicate, projection, output, on_error })
     }
 
     /// The rows for which the predicate is true.
     fn filter(&self, batch: DeltaBatch, out: &mut Output) -> Result<DeltaBatch, OperatorError> {
         let Some(predicate) = &self.predicate else { return Ok(batch) };
-        let evaluated = evaluate_delta(std::slice::from_ref(predicate), &batch, self.null_on_error)?;
+        let evaluated = evaluate_delta(std::slice::from_ref(predicate), &batch, self.on_error)?;
         out.errors.extend(evaluated.errors);
         let [verdict] = evaluated.columns.as_slice() else { unreachable!("one expression gives one column") };
         let chosen = match verdict.data_type() {
@@ -65,7 +70,7 @@ impl FilterProjectOperator {
             let rows = RecordBatch::try_new_with_options(self.output.clone(), columns, &options(batch.num_rows()))?;
             return Ok(batch.with_rows(rows));
         };
-        let evaluated = evaluate_delta(projection, &batch, self.null_on_error)?;
+        let evaluated = evaluate_delta(projection, &batch, self.on_error)?;
         out.errors.extend(evaluated.errors);
         let batch = match &evaluated.kept {
             Some(kept) => batch.take(kept),
@@ -139,6 +144,7 @@ mod tests {
             projection: Some(vec![column(0), ScalarExpr::binary("/", int(100), column(0))]),
             output: schema("k:int q:int"),
             null_on_error,
+            name_rows: false,
         }
     }
 
@@ -185,12 +191,29 @@ mod tests {
     }
 
     #[test]
+    fn errors_name_their_row_on_request() {
+        let spec = FilterProjectSpec { name_rows: true, ..divide(false) };
+        let script = "
+            k:int v:int
+            + 0 1
+            -2 0 2
+            seal 1";
+        let expect = expect![[r#"
+            seal 1:
+            error +1 22012 division by zero (k: 0, v: 1)
+            error -2 22012 division by zero (k: 0, v: 2)
+        "#]];
+        check(build(spec, "k:int v:int"), script, expect);
+    }
+
+    #[test]
     fn failing_predicates_drop_the_row() {
         let spec = |null_on_error| FilterProjectSpec {
             predicate: Some(ScalarExpr::binary(">", ScalarExpr::binary("/", int(10), column(0)), int(3))),
             projection: None,
             output: schema("k:int"),
             null_on_error,
+            name_rows: false,
         };
         let script = "
             k:int
@@ -222,6 +245,7 @@ mod tests {
             projection: None,
             output: schema("a:int b:text"),
             null_on_error: false,
+            name_rows: false,
         };
         let mut operator = FilterProjectOperator::new(&spec, input.clone()).unwrap();
         let batch = crate::changelog::rows(&input, &[(vec!["1".into(), "x".into()], 1)]);
@@ -238,6 +262,7 @@ mod tests {
             projection: Some(vec![column(0)]),
             output: schema("a:text"),
             null_on_error: false,
+            name_rows: false,
         };
         assert!(FilterProjectOperator::new(&spec, schema("k:int")).is_err());
     }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use arrow::array::{ArrayRef, RecordBatch, UInt32Array, new_null_array};
 use arrow::compute::{concat, take};
-use types::{DeltaBatch, ErrorDelta};
+use types::{DeltaBatch, ErrorDelta, row_text};
 
 use super::CompiledExpr;
 use crate::KernelError;
@@ -29,15 +29,23 @@ struct Isolated {
     failures: Vec<(usize, KernelError)>,
 }
 
+/// What becomes of a row on which an expression fails.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum OnError {
+    /// It becomes an error.
+    #[default]
+    Fail,
+    /// An error that says which row it was.
+    NameRow,
+    /// It stays, and the failing expression is NULL.
+    Null,
+}
+
 /// Evaluates `exprs` over `batch`. A row on which any expression fails is left out and becomes an error (that of the
-/// first such expression); with `null_on_error` it stays, and the failing expression is NULL.
+/// first such expression), unless `on_error` says otherwise.
 ///
 /// Errors: everything that is not `KernelError::Evaluation`.
-pub fn evaluate_delta(
-    exprs: &[CompiledExpr],
-    batch: &DeltaBatch,
-    null_on_error: bool,
-) -> Result<Evaluated, KernelError> {
+pub fn evaluate_delta(exprs: &[CompiledExpr], batch: &DeltaBatch, on_error: OnError) -> Result<Evaluated, KernelError> {
     let mut columns = Vec::with_capacity(exprs.len());
     let mut failures: BTreeMap<usize, KernelError> = BTreeMap::new();
     for expr in exprs {
@@ -53,20 +61,22 @@ pub fn evaluate_delta(
             Err(other) => return Err(other),
         }
     }
-    if null_on_error || failures.is_empty() {
+    if on_error == OnError::Null || failures.is_empty() {
         return Ok(Evaluated { columns, kept: None, errors: vec![] });
     }
     let kept: UInt32Array =
         (0..batch.num_rows()).filter(|row| !failures.contains_key(row)).map(|row| row as u32).collect();
     let columns = columns.iter().map(|column| take(column, &kept, None).expect("kept rows lie inside the batch"));
     let columns = columns.collect();
-    let errors = failures.into_iter().map(|(row, error)| error_delta(error, batch.diff(row))).collect();
+    let named = |row| (on_error == OnError::NameRow).then(|| row_text(batch.rows(), row));
+    let error = |(row, error)| ErrorDelta { row: named(row), ..error_delta(error, batch.diff(row)) };
+    let errors = failures.into_iter().map(error).collect();
     Ok(Evaluated { columns, kept: Some(kept), errors })
 }
 
 fn error_delta(error: KernelError, diff: i64) -> ErrorDelta {
     use types::ToSqlState;
-    ErrorDelta { state: error.sql_state(), message: error.to_string(), diff }
+    ErrorDelta::new(error.sql_state(), error.to_string(), diff)
 }
 
 fn isolate(expr: &CompiledExpr, rows: &RecordBatch) -> Result<Isolated, KernelError> {

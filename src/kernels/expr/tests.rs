@@ -322,7 +322,7 @@ fn quotient() -> (Vec<CompiledExpr>, RecordBatch) {
 fn failing_rows_become_errors_with_their_diff() {
     let (exprs, batch) = quotient();
     let diffs: Vec<i64> = (0..100).map(|i| if i % 20 == 0 { -2 } else { 1 }).collect();
-    let result = evaluate_delta(&exprs, &DeltaBatch::new(batch, diffs), false).unwrap();
+    let result = evaluate_delta(&exprs, &DeltaBatch::new(batch, diffs), OnError::Fail).unwrap();
     let kept = result.kept.unwrap();
     assert_eq!(kept.len(), 90);
     assert!(kept.values().iter().all(|row| row % 10 != 0));
@@ -337,7 +337,7 @@ fn failing_rows_become_errors_with_their_diff() {
 #[test]
 fn failing_rows_become_null_on_request() {
     let (exprs, batch) = quotient();
-    let result = evaluate_delta(&exprs, &DeltaBatch::inserts(batch), true).unwrap();
+    let result = evaluate_delta(&exprs, &DeltaBatch::inserts(batch), OnError::Null).unwrap();
     assert!(result.kept.is_none() && result.errors.is_empty());
     assert_eq!(result.columns[1].null_count(), 10);
     assert_eq!(result.columns[0].null_count(), 0);

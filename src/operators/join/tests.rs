@@ -35,6 +35,7 @@ fn spec(kind: JoinKind, left: &str, right: &str, keys: usize) -> JoinSpec {
         right_expiry: None,
         left_append_only: false,
         right_append_only: false,
+        name_rows: false,
     }
 }
 

@@ -257,7 +257,7 @@ impl Difference {
         let nothing = EncodedRows::default();
         let mut error_of = |answer: &Answer, diff: i64| {
             if let Answer::Error { state, message } = answer {
-                out.errors.push(ErrorDelta { state: *state, message: message.clone(), diff });
+                out.errors.push(ErrorDelta::new(*state, message, diff));
             }
         };
         error_of(old, -1);

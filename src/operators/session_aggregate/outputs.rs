@@ -45,11 +45,7 @@ impl SessionAggregateOperator {
         };
         self.leaving = cut_into_batches(&net);
         let errors = errors.into_iter().filter(|(_, diff)| *diff != 0);
-        self.unsaved.errors.extend(errors.map(|((state, message), diff)| ErrorDelta {
-            state,
-            message: message.into(),
-            diff,
-        }));
+        self.unsaved.errors.extend(errors.map(|((state, message), diff)| ErrorDelta::new(state, message, diff)));
         Ok(())
     }
 
