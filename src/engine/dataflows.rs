@@ -61,7 +61,11 @@ pub(crate) fn build(
 fn build_steps(shared: &Shared, relation: &Relation, job: &Job, temporary: bool) -> Result<(), SqlError> {
     let sources: Vec<(Arc<SourceRuntime>, BTreeSet<usize>)> = columns_read(&relation.graph)
         .into_iter()
-        .filter_map(|(id, columns)| shared.source(id).map(|source| (source, columns)))
+        .filter_map(|(id, columns)| {
+            // A table with a connector reads it; whoever reads the table reads what it keeps.
+            let source = if id == relation.id { shared.source(id) } else { shared.unstored_source(id) };
+            source.map(|source| (source, columns))
+        })
         .collect();
     let started: Vec<_> = sources.iter().filter(|(source, _)| source.started()).cloned().collect();
     let readable = if started.is_empty() { Readable::AtOnce } else { Readable::AfterJoin };

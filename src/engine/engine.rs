@@ -50,25 +50,10 @@ pub(crate) struct Shared {
     pub query_handle: tokio::runtime::Handle,
     /// The next object id; ids of dropped or failed objects are not given out again.
     pub next_id: std::sync::atomic::AtomicU32,
-    /// Names of views that are being built.
-    pub reserved: Arc<Mutex<Vec<(String, String)>>>,
     /// Late rows of tables since start.
     pub late: Mutex<BTreeMap<ObjectId, u64>>,
     pub started_us: i64,
     pub ready: std::sync::atomic::AtomicBool,
-}
-
-/// A name that is taken while its view is being built.
-pub(crate) struct Reservation {
-    list: Arc<Mutex<Vec<(String, String)>>>,
-    schema: String,
-    name: String,
-}
-
-impl Drop for Reservation {
-    fn drop(&mut self) {
-        self.list.lock().expect("not poisoned").retain(|(s, n)| *s != self.schema || *n != self.name);
-    }
 }
 
 impl Engine {
@@ -133,24 +118,17 @@ impl Shared {
         self.lock_sources().get(&id).cloned()
     }
 
+    /// A source whose rows nobody keeps: readers read it, where those of a table with a connector read the table.
+    pub fn unstored_source(&self, id: ObjectId) -> Option<Arc<SourceRuntime>> {
+        self.source(id).filter(|_| self.relation(id).is_none())
+    }
+
     pub fn lock_sources(&self) -> MutexGuard<'_, BTreeMap<ObjectId, Arc<SourceRuntime>>> {
         self.sources.lock().expect("not poisoned")
     }
 
     pub fn allocate_id(&self) -> ObjectId {
         ObjectId(self.next_id.fetch_add(1, std::sync::atomic::Ordering::Relaxed))
-    }
-
-    /// Whether a view of that name is being built.
-    pub fn is_reserved(&self, schema: &str, name: &str) -> bool {
-        let reserved = self.reserved.lock().expect("not poisoned");
-        reserved.iter().any(|(s, n)| s == schema && n == name)
-    }
-
-    /// Takes a name until the answer is dropped.
-    pub fn reserve(&self, schema: String, name: String) -> Reservation {
-        self.reserved.lock().expect("not poisoned").push((schema.clone(), name.clone()));
-        Reservation { list: self.reserved.clone(), schema, name }
     }
 
     pub fn count_late(&self, table: ObjectId, rows: u64) {

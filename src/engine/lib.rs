@@ -11,6 +11,7 @@ mod checkpoint;
 mod clock;
 mod config;
 mod dataflows;
+mod derived;
 mod engine;
 mod feed;
 mod gate;

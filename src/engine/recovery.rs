@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
 
-use catalog::{Catalog, CatalogObject, ObjectBody};
+use catalog::{Building, Catalog, CatalogChange, CatalogObject, ObjectBody};
 use connectors::{ColumnSpec, ConfiguredSource, FormatSpec};
 use dataflow::{CreateDataflow, DataflowGraph, RestoredBatch, RestoredState, Runtime, Start};
 use state::{DurableStore, JournalEntry, Recovered, StoreOptions};
@@ -27,8 +27,9 @@ use crate::log::{CatalogEntry, EpochEntry, KIND_CATALOG, KIND_EPOCH, KIND_TABLE_
 use crate::oracle::Oracle;
 use crate::relation::{Relation, SourceRuntime};
 use crate::source_stats::SourceStats;
-use crate::tables;
+use crate::statements::building;
 use crate::time::now_us;
+use crate::{derived, tables};
 
 /// Private epochs of catching-up dataflows lie below the first shared one.
 const FIRST_EPOCH: Epoch = 1_000_000_000;
@@ -56,6 +57,7 @@ pub(crate) fn open(config: EngineConfig) -> Result<Engine, SqlError> {
     let engine = start(config, store, &beyond, &recovered)?;
     let shared = &engine.shared;
     let mut markers = vec![];
+    remove_interrupted(shared)?;
     register_sources(shared, &beyond)?;
     for (table, watermark) in &beyond.payload.table_watermarks {
         shared.tables.raise_line(*table, *watermark);
@@ -69,9 +71,28 @@ pub(crate) fn open(config: EngineConfig) -> Result<Engine, SqlError> {
     let _ = shared.clock.send(ClockMessage::Recovered);
     rebuild_relations(shared, rebuild)?;
     wait_caught_up(shared, markers)?;
+    let catalog = shared.catalog();
+    let background = catalog.objects.values().filter(|object| object.building.is_some());
+    background.for_each(|object| building::resume(shared, object.clone()));
     shared.ready.store(true, std::sync::atomic::Ordering::Release);
     tracing::info!(epoch = shared.oracle.opened(), objects = shared.catalog().objects.len(), "ready");
     Ok(engine)
+}
+
+/// Objects that were being built when the server stopped, and that nobody was told to exist.
+fn remove_interrupted(shared: &Shared) -> Result<(), SqlError> {
+    let catalog = shared.catalog();
+    let interrupted = catalog.objects.values().filter(|object| object.building == Some(Building::Foreground));
+    let interrupted: Vec<_> = interrupted.collect();
+    if interrupted.is_empty() {
+        return Ok(());
+    }
+    for object in &interrupted {
+        tracing::warn!(kind = object.kind_name(), name = object.name, "removed: its creation was interrupted");
+        let description = format!("CREATE {} {}", object.kind_name().to_uppercase(), object.name);
+        shared.jobs.removed(description, object.created_us);
+    }
+    shared.change_catalog(vec![CatalogChange::Drop(interrupted.iter().map(|object| object.id).collect())])
 }
 
 fn corrupt(what: &str, error: impl std::fmt::Display) -> SqlError {
@@ -197,7 +218,6 @@ fn start(
         query_handle: queries.handle().clone(),
         queries: Mutex::new(Some(queries)),
         next_id: payload.catalog.next_id.max(leftover).into(),
-        reserved: Arc::default(),
         late: Mutex::default(),
         started_us: now_us(),
         ready: false.into(),
@@ -206,7 +226,7 @@ fn start(
     Ok(Engine { shared })
 }
 
-/// The connector of a source as the catalog describes it.
+/// The connector of a source, or of a table, as the catalog describes it.
 pub(crate) fn configure(object: &CatalogObject, body: &catalog::SourceBody) -> Result<ConfiguredSource, SqlError> {
     let format =
         FormatSpec { format: body.format.clone(), encode: body.encode.clone(), options: body.format_options.clone() };
@@ -216,18 +236,24 @@ pub(crate) fn configure(object: &CatalogObject, body: &catalog::SourceBody) -> R
         .filter(|c| c.generated.is_none())
         .map(|c| ColumnSpec { name: c.name.clone(), data_type: c.data_type.clone() })
         .collect();
-    connectors::configure(&body.options, &format, &columns).map_err(|e| e.to_sql_error())
+    let configured = connectors::configure(&body.options, &format, &columns).map_err(|e| e.to_sql_error())?;
+    derived::derive(object, body, configured)
+}
+
+/// The connector behind an object.
+fn source_of(object: &CatalogObject) -> Option<&catalog::SourceBody> {
+    match &object.body {
+        ObjectBody::Source(body) => Some(body),
+        ObjectBody::Table(table) => table.source.as_ref(),
+        ObjectBody::View { .. } | ObjectBody::MaterializedView(_) => None,
+    }
 }
 
 fn register_sources(shared: &Shared, beyond: &Beyond) -> Result<(), SqlError> {
     for object in shared.catalog().objects.values() {
-        let body = match &object.body {
-            ObjectBody::Source(body) => body,
-            ObjectBody::Table(table) if table.source.is_some() => continue,
-            _ => continue,
-        };
+        let Some(body) = source_of(object) else { continue };
         let configured = configure(object, body)?;
-        let payload = beyond.payload.sources.get(&object.id);
+        let payload = payload_of(beyond, object.id, matches!(object.body, ObjectBody::Table(_)));
         register_source(shared, object, configured, body, payload)?;
     }
     Ok(())
@@ -293,7 +319,10 @@ fn restore_dataflows(
         let is_table = matches!(object.body, ObjectBody::Table(_));
         let restored = payload.dataflows.contains(&object.id);
         if !restored && !is_table {
-            rebuild.push(graph);
+            // A background job builds its own.
+            if object.building.is_none() {
+                rebuild.push(graph);
+            }
             continue;
         }
         let relation = Relation::new(graph.clone(), shared.runtime.workers());
@@ -344,10 +373,14 @@ fn restart_feeds(
     }
     let sources: Vec<Arc<SourceRuntime>> = shared.lock_sources().values().cloned().collect();
     for source in sources {
-        let payload = beyond.payload.sources.get(&source.id);
-        let logged: Vec<HistoryStep> = beyond.logged.get(&source.id).map(|h| h.steps.clone()).unwrap_or_default();
+        let stored = shared.relation(source.id).is_some();
+        let payload = payload_of(beyond, source.id, stored);
+        let mut logged: Vec<HistoryStep> = beyond.logged.get(&source.id).map(|h| h.steps.clone()).unwrap_or_default();
+        if let (true, None, Some(read_before)) = (stored, payload, beyond.payload.sources.get(&source.id)) {
+            logged = read_before.history.steps.iter().cloned().chain(logged).collect();
+        }
         let had_run = payload.is_some_and(|p| !p.history.steps.is_empty()) || !logged.is_empty();
-        if !had_run {
+        if !had_run && !has_restored_reader(shared, source.id) {
             continue;
         }
         let columns = read.get(&source.id).cloned().unwrap_or_default();
@@ -357,6 +390,19 @@ fn restart_feeds(
         dataflows::start_feed_at(shared, &source, &columns, offsets, admission, logged, Some(marker))?;
     }
     Ok(())
+}
+
+/// What the checkpoint holds of a source. A table's is of use only with the rows: without them all is read again.
+fn payload_of(beyond: &Beyond, source: ObjectId, stored: bool) -> Option<&SourcePayload> {
+    let payload = beyond.payload.sources.get(&source);
+    payload.filter(|_| !stored || beyond.payload.dataflows.contains(&source))
+}
+
+/// Whether a restored dataflow reads the source itself: then it runs, even if it has not brought anything yet.
+fn has_restored_reader(shared: &Shared, source: ObjectId) -> bool {
+    let relations = shared.relations.lock().expect("not poisoned");
+    let stored = relations.contains_key(&source);
+    relations.values().any(|relation| relation.graph.inputs().contains(&source) && (!stored || relation.id == source))
 }
 
 fn marker_of(markers: &mut Vec<std::sync::mpsc::Receiver<()>>) -> Sender<()> {

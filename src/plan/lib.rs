@@ -15,6 +15,7 @@ mod bind;
 mod environment;
 mod error;
 mod explain;
+mod generated;
 mod planner;
 mod stream;
 mod table;
@@ -29,8 +30,9 @@ pub use bind::wire_type::{wire_type, with_wire_type};
 pub use environment::{Environment, RelationSource, relation_of};
 pub use error::PlanError;
 pub use explain::{explain_graph, explain_query, explain_view};
+pub use generated::GeneratedColumn;
 pub use planner::{BoundExpr, PlanSession, PlannedQuery, PlannedView, Planner, ViewPlanOptions};
-pub use table::plan_table;
+pub use table::{TableChanges, plan_table};
 pub use watermark::watermark_delay;
 pub use window_node::{WindowFunction, WindowNode};
 

@@ -1,26 +1,17 @@
-//! CREATE MATERIALIZED VIEW: plan, build, catch up, remember. Over bounded input the view is complete when the
+//! CREATE MATERIALIZED VIEW: plan, then build (`building.rs`). Over bounded input the view is complete when the
 //! statement returns; `SET background_ddl = on` returns at once and the job goes on.
 
-use std::sync::Arc;
-use std::time::Duration;
-
-use catalog::{CatalogChange, CatalogObject, ObjectBody, ViewBody};
+use catalog::{CatalogObject, ObjectBody, ViewBody};
 use plan::{PlannedView, ViewPlanOptions};
 use sql::CreateMaterializedView;
-use tokio::sync::mpsc::UnboundedSender;
 use types::{ObjectId, SqlError, SqlState, ToSqlState};
 
+use super::building::{self, Order};
 use super::create_source::already_exists;
-use super::{Context, names, tag};
-use crate::api::{Notice, NoticeSeverity, Response};
-use crate::dataflows;
-use crate::engine::Shared;
-use crate::jobs::Job;
+use super::{Context, names};
+use crate::api::Response;
 use crate::session::Session;
 use crate::time::now_us;
-
-/// Time between progress notices.
-const PROGRESS_EVERY: Duration = Duration::from_secs(5);
 
 pub(crate) async fn execute(
     session: &mut Session,
@@ -33,38 +24,16 @@ pub(crate) async fn execute(
     let catalog = shared.catalog();
     let (schema, name) = names::split(&create.name)?;
     let schema = names::schema_or_default(&catalog, schema)?;
-    if catalog.find(Some(&schema), &name).is_some() || shared.is_reserved(&schema, &name) {
+    if catalog.find(Some(&schema), &name).is_some() {
         return already_exists(session, &name, create.if_not_exists, "CREATE MATERIALIZED VIEW");
     }
     shared.check_memory()?;
     let id = shared.allocate_id();
     let planned = plan(&context, create, id)?;
     planned.notices.iter().for_each(|notice| session.notice(notice));
-    let object = object(create, &planned, id, schema.clone(), name.clone(), text);
-    let reservation = shared.reserve(schema, name.clone());
+    let object = object(create, &planned, id, schema, name, text);
     drop(ddl);
-    let job = shared.jobs.start(format!("CREATE MATERIALIZED VIEW {name}"));
-    let graph = Arc::new(planned.graph);
-    let (worker, worker_job) = (shared.clone(), job.clone());
-    let build = tokio::task::spawn_blocking(move || {
-        let built = build(&worker, graph, object, &worker_job);
-        drop(reservation);
-        drop(worker_job);
-        worker.jobs.notify_finished();
-        built
-    });
-    if session.parameters.background_ddl() {
-        session.notice(format!("materialized view \"{name}\" is being built as job {}", job.id()));
-        return tag("CREATE MATERIALIZED VIEW");
-    }
-    let _cancel = CancelOnDrop(job.clone());
-    let progress = report_progress(session.notice_sender(), name, job);
-    let result = tokio::select! {
-        result = build => result,
-        never = progress => match never {},
-    };
-    result.map_err(|e| SqlError::internal(e.to_string()))??;
-    tag("CREATE MATERIALIZED VIEW")
+    building::execute(session, &shared, Order { object, source: None, rows: None }, "CREATE MATERIALIZED VIEW").await
 }
 
 pub(crate) fn plan(context: &Context, create: &CreateMaterializedView, id: ObjectId) -> Result<PlannedView, SqlError> {
@@ -110,58 +79,11 @@ fn object(
             bounds: planned.bounds.clone(),
             emit_on_window_close: create.emit_on_window_close,
             options: create.options.clone(),
-            ready: true,
         }),
         depends_on: planned.depends_on.clone(),
         sql: text.to_string(),
         comment: None,
         created_us: now_us(),
-    }
-}
-
-/// Builds the dataflow, waits until it is complete and only then shows the view to others.
-fn build(
-    shared: &Shared,
-    graph: Arc<dataflow::DataflowGraph>,
-    object: CatalogObject,
-    job: &Job,
-) -> Result<(), SqlError> {
-    let relation = dataflows::build(shared, graph, job, false)?;
-    let complete = dataflows::wait_complete(shared, &relation, job).and_then(|()| {
-        let _ddl = shared.ddl.blocking_lock();
-        let catalog = shared.catalog();
-        if let Some(gone) = object.depends_on.iter().find(|id| catalog.get(**id).is_none()) {
-            let message = format!("relation with OID {gone} was dropped while the view was being built");
-            return Err(SqlError::new(SqlState::UndefinedTable, message));
-        }
-        shared.change_catalog(vec![CatalogChange::Put(object)])
-    });
-    if complete.is_err() {
-        dataflows::remove(shared, relation.id);
-    }
-    complete
-}
-
-/// Tells the client now and then how far the build is.
-async fn report_progress(notices: UnboundedSender<Notice>, name: String, job: Job) -> std::convert::Infallible {
-    loop {
-        tokio::time::sleep(PROGRESS_EVERY).await;
-        // The client may have gone; the build is cancelled by dropping this statement.
-        let _ = notices.send(Notice {
-            severity: NoticeSeverity::Notice,
-            state: SqlState::SuccessfulCompletion,
-            message: format!("building \"{name}\": {} rows read", job.rows()),
-            detail: None,
-            hint: None,
-        });
-    }
-}
-
-/// A statement that is dropped (cancelled) takes its job with it.
-struct CancelOnDrop(Job);
-
-impl Drop for CancelOnDrop {
-    fn drop(&mut self) {
-        self.0.cancel();
+        building: None,
     }
 }

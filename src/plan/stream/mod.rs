@@ -33,6 +33,7 @@ use crate::{PlanError, PlannedView, ViewPlanOptions};
 use graph::{Graph, Projected, field};
 
 pub(crate) use materialize::table_graph;
+pub(crate) use scalar::substitute;
 
 /// Plans an optimised query as the view `relation`.
 pub(crate) fn plan_view(

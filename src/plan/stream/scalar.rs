@@ -4,7 +4,7 @@ use arrow::datatypes::{DataType, Schema};
 use kernels::{Literal, ScalarExpr};
 
 /// `expr` with column i replaced by `by(i)`.
-pub(super) fn substitute(expr: &ScalarExpr, by: &dyn Fn(usize) -> ScalarExpr) -> ScalarExpr {
+pub(crate) fn substitute(expr: &ScalarExpr, by: &dyn Fn(usize) -> ScalarExpr) -> ScalarExpr {
     let boxed = |e: &ScalarExpr| Box::new(substitute(e, by));
     let each = |list: &[ScalarExpr]| list.iter().map(|e| substitute(e, by)).collect::<Vec<_>>();
     match expr {

@@ -1,0 +1,197 @@
+//! Building an object that takes longer than a moment: it stands in the catalog as *building* first, so its name is
+//! taken and a crash knows of it; then its dataflow is created and catches up; when it is complete it is shown to others.
+//!
+//! Failure, cancellation and a crash remove it. After a crash a background job goes on instead, because its statement
+//! has been acknowledged (`resume`).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use catalog::{Building, CatalogChange, CatalogObject, ObjectBody};
+use connectors::ConfiguredSource;
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::oneshot;
+use types::{DeltaBatch, ObjectId, SqlError, SqlState};
+
+use super::{drop, tag};
+use crate::api::{Notice, NoticeSeverity, Response};
+use crate::clock::ClockMessage;
+use crate::dataflows;
+use crate::engine::Shared;
+use crate::jobs::Job;
+use crate::relation::Relation;
+use crate::session::Session;
+use crate::{recovery, tables};
+
+/// Time between progress notices.
+const PROGRESS_EVERY: Duration = Duration::from_secs(5);
+
+/// What is to be built.
+pub(crate) struct Order {
+    /// With its plan.
+    pub object: CatalogObject,
+    /// Of a table with a connector.
+    pub source: Option<ConfiguredSource>,
+    /// First rows of a table.
+    pub rows: Option<DeltaBatch>,
+}
+
+/// Builds the object; with `background_ddl` returns once that is certain to happen. The caller has given up `ddl`.
+pub(crate) async fn execute(
+    session: &mut Session,
+    shared: &Arc<Shared>,
+    mut order: Order,
+    command: &str,
+) -> Result<Response, SqlError> {
+    let background = session.parameters.background_ddl();
+    order.object.building = Some(if background { Building::Background } else { Building::Foreground });
+    let (kind, name) = (order.object.kind_name(), order.object.name.clone());
+    let job = shared.jobs.start_for(format!("{command} {name}"), Some(order.object.id));
+    let (announced, certain) = oneshot::channel();
+    let (worker, worker_job) = (shared.clone(), job.clone());
+    let build = tokio::task::spawn_blocking(move || {
+        let built = build(&worker, order, &worker_job, announced);
+        worker.jobs.end(worker_job, &built);
+        built
+    });
+    if background && certain.await.is_ok() {
+        session.notice(format!("{kind} \"{name}\" is being built as job {}", job.id()));
+        return tag(command);
+    }
+    let _cancel = CancelOnDrop(job.clone());
+    let progress = report_progress(session.notice_sender(), name, job);
+    let result = tokio::select! {
+        result = build => result,
+        never = progress => match never {},
+    };
+    result.map_err(|e| SqlError::internal(e.to_string()))??;
+    tag(command)
+}
+
+/// Takes up a background job after a restart. `relation`: it was restored.
+pub(crate) fn resume(shared: &Arc<Shared>, object: Arc<CatalogObject>) {
+    let command = format!("CREATE {} {}", object.kind_name().to_uppercase(), object.name);
+    let job = shared.jobs.start_for(command, Some(object.id));
+    let shared = shared.clone();
+    let handle = shared.query_handle.clone();
+    handle.spawn_blocking(move || {
+        let id = object.id;
+        let built = match shared.relation(id) {
+            Some(relation) => Ok(relation),
+            None => create(&shared, &object, &job),
+        };
+        let built = built.and_then(|relation| complete(&shared, &object, &relation, &job));
+        let built = built.inspect_err(|error| {
+            tracing::warn!(object = %id, error = %error, "a background job failed after the restart");
+            abandon(&shared, id);
+        });
+        shared.jobs.end(job, &built);
+    });
+}
+
+fn build(shared: &Shared, order: Order, job: &Job, announced: oneshot::Sender<()>) -> Result<(), SqlError> {
+    let object = Arc::new(order.object);
+    announce(shared, &object)?;
+    // Whoever waits for it may have gone.
+    let _ = announced.send(());
+    let built = steps(shared, &object, order.source, order.rows, job);
+    built.inspect_err(|_| abandon(shared, object.id))
+}
+
+/// Puts the object into the catalog as being built.
+fn announce(shared: &Shared, object: &CatalogObject) -> Result<(), SqlError> {
+    let _ddl = shared.ddl.blocking_lock();
+    let catalog = shared.catalog();
+    if catalog.find(Some(&object.schema), &object.name).is_some() {
+        let message = format!("relation \"{}\" already exists", object.name);
+        return Err(SqlError::new(SqlState::DuplicateTable, message));
+    }
+    if let Some(gone) = object.depends_on.iter().find(|id| catalog.get(**id).is_none()) {
+        let message = format!("relation with OID {gone} was dropped while \"{}\" was being planned", object.name);
+        return Err(SqlError::new(SqlState::UndefinedTable, message));
+    }
+    shared.change_catalog(vec![CatalogChange::Put(object.clone())])
+}
+
+fn steps(
+    shared: &Shared,
+    object: &CatalogObject,
+    source: Option<ConfiguredSource>,
+    rows: Option<DeltaBatch>,
+    job: &Job,
+) -> Result<(), SqlError> {
+    if let (Some(configured), ObjectBody::Table(table)) = (source, &object.body) {
+        let body = table.source.as_ref().expect("it was configured from this");
+        recovery::register_source(shared, object, configured, body, None)?;
+    }
+    let relation = create(shared, object, job)?;
+    if let Some(rows) = rows.filter(|rows| !rows.is_empty()) {
+        let admitted = tables::append(shared, vec![(object.id, rows)])?.admitted;
+        let stopping = |_| SqlError::new(SqlState::AdminShutdown, "the server is shutting down");
+        admitted.blocking_recv().map_err(stopping)?;
+    }
+    complete(shared, object, &relation, job)
+}
+
+fn create(shared: &Shared, object: &CatalogObject, job: &Job) -> Result<Arc<Relation>, SqlError> {
+    let graph = recovery::graph_of(object)?.expect("what is built has a plan");
+    dataflows::build(shared, graph, job, false)
+}
+
+/// Waits until the relation is complete, and shows it to everyone.
+fn complete(shared: &Shared, object: &CatalogObject, relation: &Relation, job: &Job) -> Result<(), SqlError> {
+    dataflows::wait_complete(shared, relation, job)?;
+    if let ObjectBody::Table(table) = &object.body
+        && table.source.as_ref().is_some_and(|source| source.bounded)
+    {
+        // From here on the rows are the table's: the files they came from may go.
+        let (reply, done) = oneshot::channel();
+        let stopping = || SqlError::new(SqlState::AdminShutdown, "the server is shutting down");
+        shared.clock.send(ClockMessage::CheckpointNow { reply }).map_err(|_| stopping())?;
+        done.blocking_recv().map_err(|_| stopping())?;
+    }
+    let _ddl = shared.ddl.blocking_lock();
+    job.check()?;
+    let Some(present) = shared.catalog().get(object.id).cloned() else {
+        let message = format!("{} \"{}\" was dropped while it was being built", object.kind_name(), object.name);
+        return Err(SqlError::new(SqlState::UndefinedTable, message));
+    };
+    shared.change_catalog(vec![CatalogChange::Put(CatalogObject { building: None, ..(*present).clone() })])
+}
+
+/// Removes what was not completed, wherever it stands.
+fn abandon(shared: &Shared, id: ObjectId) {
+    let _ddl = shared.ddl.blocking_lock();
+    let known = shared.catalog().get(id).is_some();
+    let removed = if known { drop::remove(shared, vec![id], vec![]) } else { Ok(()) };
+    if let Err(error) = removed {
+        tracing::warn!(object = %id, error = %error, "cannot remove an unfinished object, the next start does");
+    }
+    if shared.relation(id).is_some() {
+        dataflows::remove(shared, id);
+    }
+}
+
+/// Tells the client now and then how far the build is.
+async fn report_progress(notices: UnboundedSender<Notice>, name: String, job: Job) -> std::convert::Infallible {
+    loop {
+        tokio::time::sleep(PROGRESS_EVERY).await;
+        // The client may have gone; the build is cancelled by dropping this statement.
+        let _ = notices.send(Notice {
+            severity: NoticeSeverity::Notice,
+            state: SqlState::SuccessfulCompletion,
+            message: format!("building \"{name}\": {} rows read", job.rows()),
+            detail: None,
+            hint: None,
+        });
+    }
+}
+
+/// A statement that is dropped (cancelled) takes its job with it.
+struct CancelOnDrop(Job);
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
+}
