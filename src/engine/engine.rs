@@ -1,4 +1,4 @@
-//! The engine: what is shared by all sessions, and its life from open to shutdown. Recovery is `recovery.rs`.
+//! The engine: what is shared by all sessions, and its life from open to shutdown. Recovery is `recovery/`.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::mpsc::{Sender, channel};

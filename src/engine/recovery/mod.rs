@@ -6,30 +6,32 @@
 //! go on; table rows beyond the checkpoint enter as new epochs; relations that were not in the checkpoint are rebuilt.
 //! Ready when all of that is sealed, so no reader sees less than before the crash.
 
+mod sources;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
 
 use catalog::{Building, Catalog, CatalogChange, CatalogObject, ObjectBody};
-use connectors::{ColumnSpec, ConfiguredSource, FormatSpec};
 use dataflow::{CreateDataflow, DataflowGraph, RestoredBatch, RestoredState, Runtime, Start};
 use state::{DurableStore, JournalEntry, Recovered, StoreOptions};
 use types::{Epoch, MemoryBudget, ObjectId, SqlError, ToSqlState};
 
-use crate::checkpoint::{CheckpointPayload, Checkpointer, SourcePayload};
-use crate::clock::{Clock, ClockMessage, ClockStart, Readable, SourceEntry};
+use crate::checkpoint::{CheckpointPayload, Checkpointer};
+use crate::clock::{Clock, ClockMessage, ClockStart, Readable};
 use crate::config::EngineConfig;
 use crate::dataflows;
 use crate::engine::{Engine, Shared, clock_channel, event_handler};
 use crate::gate::JournalGate;
-use crate::history::{HistoryStep, SourceHistory};
+use crate::history::SourceHistory;
 use crate::log::{CatalogEntry, EpochEntry, KIND_CATALOG, KIND_EPOCH, KIND_TABLE_ROWS};
 use crate::oracle::Oracle;
-use crate::relation::{Relation, SourceRuntime};
-use crate::source_stats::SourceStats;
+use crate::relation::Relation;
 use crate::statements::building;
+use crate::tables;
 use crate::time::now_us;
-use crate::{derived, tables};
+use sources::{register_sources, restart_feeds};
+
+pub(crate) use sources::{configure, register_source};
 
 /// Private epochs of catching-up dataflows lie below the first shared one.
 const FIRST_EPOCH: Epoch = 1_000_000_000;
@@ -226,66 +228,6 @@ fn start(
     Ok(Engine { shared })
 }
 
-/// The connector of a source, or of a table, as the catalog describes it.
-pub(crate) fn configure(object: &CatalogObject, body: &catalog::SourceBody) -> Result<ConfiguredSource, SqlError> {
-    let format =
-        FormatSpec { format: body.format.clone(), encode: body.encode.clone(), options: body.format_options.clone() };
-    let columns: Vec<ColumnSpec> = object
-        .columns
-        .iter()
-        .filter(|c| c.generated.is_none())
-        .map(|c| ColumnSpec { name: c.name.clone(), data_type: c.data_type.clone() })
-        .collect();
-    let configured = connectors::configure(&body.options, &format, &columns).map_err(|e| e.to_sql_error())?;
-    derived::derive(object, body, configured)
-}
-
-/// The connector behind an object.
-fn source_of(object: &CatalogObject) -> Option<&catalog::SourceBody> {
-    match &object.body {
-        ObjectBody::Source(body) => Some(body),
-        ObjectBody::Table(table) => table.source.as_ref(),
-        ObjectBody::View { .. } | ObjectBody::MaterializedView(_) => None,
-    }
-}
-
-fn register_sources(shared: &Shared, beyond: &Beyond) -> Result<(), SqlError> {
-    for object in shared.catalog().objects.values() {
-        let Some(body) = source_of(object) else { continue };
-        let configured = configure(object, body)?;
-        let payload = payload_of(beyond, object.id, matches!(object.body, ObjectBody::Table(_)));
-        register_source(shared, object, configured, body, payload)?;
-    }
-    Ok(())
-}
-
-/// Makes a source known to the engine and the clock.
-pub(crate) fn register_source(
-    shared: &Shared,
-    object: &CatalogObject,
-    configured: ConfiguredSource,
-    body: &catalog::SourceBody,
-    payload: Option<&SourcePayload>,
-) -> Result<(), SqlError> {
-    let stats = payload.map(|p| SourceStats::restored(p.counters.clone(), p.watermark, p.ended)).unwrap_or_default();
-    let stats = Arc::new(stats);
-    let bound = configured.options.freshness == connectors::Freshness::Bound;
-    let source = SourceRuntime::new(object.id, object.name.clone(), configured, body.watermark.clone(), stats.clone());
-    let entry = SourceEntry {
-        source: object.id,
-        history: payload.map(|p| p.history.clone()).unwrap_or_default(),
-        admission: payload.and_then(|p| p.admission.clone()),
-        watermark: payload.and_then(|p| p.watermark),
-        has_time: body.watermark.is_some(),
-        ended: payload.is_some_and(|p| p.ended),
-        bound,
-        stats,
-    };
-    shared.lock_sources().insert(object.id, source);
-    let stopping = |_| SqlError::new(types::SqlState::AdminShutdown, "the server is shutting down");
-    shared.clock.send(ClockMessage::AddSource(Box::new(entry))).map_err(stopping)
-}
-
 /// The persisted graph of a table or materialized view.
 pub(crate) fn graph_of(object: &CatalogObject) -> Result<Option<Arc<DataflowGraph>>, SqlError> {
     let plan = match &object.body {
@@ -355,60 +297,6 @@ fn read_state(recovered: &Recovered, relation: ObjectId) -> Result<RestoredState
         }));
     }
     Ok(state)
-}
-
-/// Feeds that had run go on where the checkpoint left them.
-fn restart_feeds(
-    shared: &Shared,
-    beyond: &Beyond,
-    markers: &mut Vec<std::sync::mpsc::Receiver<()>>,
-) -> Result<(), SqlError> {
-    let mut read: BTreeMap<ObjectId, BTreeSet<usize>> = BTreeMap::new();
-    for object in shared.catalog().objects.values() {
-        if let Some(graph) = graph_of(object)? {
-            for (relation, columns) in dataflows::columns_read(&graph) {
-                read.entry(relation).or_default().extend(columns);
-            }
-        }
-    }
-    let sources: Vec<Arc<SourceRuntime>> = shared.lock_sources().values().cloned().collect();
-    for source in sources {
-        let stored = shared.relation(source.id).is_some();
-        let payload = payload_of(beyond, source.id, stored);
-        let mut logged: Vec<HistoryStep> = beyond.logged.get(&source.id).map(|h| h.steps.clone()).unwrap_or_default();
-        if let (true, None, Some(read_before)) = (stored, payload, beyond.payload.sources.get(&source.id)) {
-            logged = read_before.history.steps.iter().cloned().chain(logged).collect();
-        }
-        let had_run = payload.is_some_and(|p| !p.history.steps.is_empty()) || !logged.is_empty();
-        if !had_run && !has_restored_reader(shared, source.id) {
-            continue;
-        }
-        let columns = read.get(&source.id).cloned().unwrap_or_default();
-        let offsets = payload.map(|p| p.history.offsets()).unwrap_or_default();
-        let admission = payload.and_then(|p| p.admission.clone()).unwrap_or_else(|| source.new_admission());
-        let marker = marker_of(markers);
-        dataflows::start_feed_at(shared, &source, &columns, offsets, admission, logged, Some(marker))?;
-    }
-    Ok(())
-}
-
-/// What the checkpoint holds of a source. A table's is of use only with the rows: without them all is read again.
-fn payload_of(beyond: &Beyond, source: ObjectId, stored: bool) -> Option<&SourcePayload> {
-    let payload = beyond.payload.sources.get(&source);
-    payload.filter(|_| !stored || beyond.payload.dataflows.contains(&source))
-}
-
-/// Whether a restored dataflow reads the source itself: then it runs, even if it has not brought anything yet.
-fn has_restored_reader(shared: &Shared, source: ObjectId) -> bool {
-    let relations = shared.relations.lock().expect("not poisoned");
-    let stored = relations.contains_key(&source);
-    relations.values().any(|relation| relation.graph.inputs().contains(&source) && (!stored || relation.id == source))
-}
-
-fn marker_of(markers: &mut Vec<std::sync::mpsc::Receiver<()>>) -> Sender<()> {
-    let (sender, receiver) = channel();
-    markers.push(receiver);
-    sender
 }
 
 fn rebuild_relations(shared: &Shared, graphs: Vec<Arc<DataflowGraph>>) -> Result<(), SqlError> {
