@@ -47,8 +47,9 @@ pub(crate) fn build(
     job: &Job,
     temporary: bool,
 ) -> Result<Arc<Relation>, SqlError> {
-    let relation = Relation::new(graph.clone(), shared.runtime.workers());
-    let id = relation.id;
+    let id = graph.relation;
+    let object = shared.catalog().get(id).cloned();
+    let relation = Relation::new(graph.clone(), shared.runtime.workers(), object.as_deref());
     shared.relations.lock().expect("not poisoned").insert(id, relation.clone());
     let result = build_steps(shared, &relation, job, temporary);
     if let Err(error) = result {

@@ -22,6 +22,7 @@ use crate::recovery;
 use crate::relation::{Relation, SourceRuntime};
 use crate::session::{Session, SessionRegistry};
 use crate::tables::TableWriters;
+use crate::time::now_us;
 
 /// A running database. Cheap to clone; the last clone does not stop it, [`Engine::shutdown`] does.
 #[derive(Clone)]
@@ -210,9 +211,9 @@ pub(crate) fn event_handler(
 ) -> Arc<dyn Fn(Event) + Send + Sync> {
     Arc::new(move |event| match event {
         Event::Sealed { dataflow, epoch } => {
-            let retain_from = oracle.sealed(dataflow, epoch);
+            let complete = oracle.sealed(dataflow, epoch);
             if let Some(relation) = relations(dataflow) {
-                relation.shards.iter().for_each(|shard| shard.set_retain_from(retain_from));
+                relation.retention.release(&relation.shards, &oracle, epoch, complete, now_us());
             }
             // Errors mean the clock has stopped: then nobody waits for it.
             let _ = clock.send(ClockMessage::Sealed);

@@ -24,6 +24,7 @@ mod parameters;
 mod reads;
 mod recovery;
 mod relation;
+mod retention;
 mod session;
 mod source_stats;
 mod statements;

@@ -12,9 +12,10 @@ use operators::arrangement::{Shard, first_error};
 use operators::spec::OperatorSpec;
 use types::{Epoch, ObjectId, SqlError};
 
-use catalog::WatermarkEntry;
+use catalog::{CatalogObject, ObjectBody, WatermarkEntry};
 
 use crate::feed::FeedControl;
+use crate::retention::Retention;
 use crate::source_stats::SourceStats;
 
 /// A relation kept by a dataflow: a table, a materialized view, the query behind a subscription.
@@ -24,17 +25,19 @@ pub struct Relation {
     /// By worker.
     pub shards: Arc<Vec<Arc<Shard>>>,
     pub graph: Arc<DataflowGraph>,
+    pub retention: Retention,
 }
 
 impl Relation {
-    /// Empty shards for the relation that `graph` keeps.
-    pub fn new(graph: Arc<DataflowGraph>, workers: usize) -> Arc<Relation> {
+    /// Empty shards for the relation that `graph` keeps, and that the catalog describes as `object` if it is in it.
+    pub fn new(graph: Arc<DataflowGraph>, workers: usize, object: Option<&CatalogObject>) -> Arc<Relation> {
         let dataflow::NodeKind::Operator(OperatorSpec::Materialize(spec)) = &graph.output().kind else {
             panic!("a graph ends with its Materialize");
         };
         let schema = spec.schema.clone();
         let shards = (0..workers).map(|_| Shard::new(schema.clone(), spec.key.clone())).collect();
-        Arc::new(Relation { id: graph.relation, schema, shards: Arc::new(shards), graph: graph.clone() })
+        let retention = Retention::new(object.map_or(0, retain_history_us));
+        Arc::new(Relation { id: graph.relation, schema, shards: Arc::new(shards), graph: graph.clone(), retention })
     }
 
     /// The first error that the relation holds at `epoch`, over all workers: an error and its retraction may lie in
@@ -43,6 +46,13 @@ impl Relation {
         let snapshots: Vec<_> = self.shards.iter().map(|shard| shard.snapshot(epoch)).collect();
         first_error(&snapshots)
     }
+}
+
+/// The option `retain_history` of a view, checked when it was created.
+fn retain_history_us(object: &CatalogObject) -> i64 {
+    let ObjectBody::MaterializedView(view) = &object.body else { return 0 };
+    let option = view.options.iter().find(|(name, _)| name == "retain_history");
+    option.and_then(|(_, value)| connectors::parse_duration_us(value)).unwrap_or(0)
 }
 
 /// A source of the catalog with its connector.

@@ -15,6 +15,7 @@ mod inputs;
 mod ledger;
 #[path = "../process/mod.rs"]
 mod process;
+mod resume;
 mod stock;
 mod stored;
 mod views;

@@ -267,7 +267,7 @@ fn restore_dataflows(
             }
             continue;
         }
-        let relation = Relation::new(graph.clone(), shared.runtime.workers());
+        let relation = Relation::new(graph.clone(), shared.runtime.workers(), Some(object));
         shared.relations.lock().expect("not poisoned").insert(object.id, relation.clone());
         let (start, readable) = if restored {
             let state = Arc::new(read_state(recovered, object.id)?);

@@ -42,16 +42,18 @@ pub(crate) fn plan(context: &Context, create: &CreateMaterializedView, id: Objec
         match (name.as_str(), value.to_ascii_lowercase().as_str()) {
             ("on_error", "fail") => {}
             ("on_error", "null") => null_on_error = true,
-            ("on_error", "dead_letter") | ("retain_history", _) => {
+            ("retain_history", value) if connectors::parse_duration_us(value).is_some() => {}
+            ("on_error", "dead_letter") => {
                 return Err(SqlError::unsupported(
                     format!("option \"{name}\" = '{value}' is not supported"),
-                    "on_error = 'fail' and 'null' are; history is kept while a subscription reads it.",
+                    "on_error = 'fail' and 'null' are.",
                 ));
             }
             _ => {
                 let message = format!("invalid option \"{name}\" = '{value}' of a materialized view");
-                return Err(SqlError::new(SqlState::InvalidParameterValue, message)
-                    .with_hint("Known options: on_error ('fail' or 'null')."));
+                return Err(SqlError::new(SqlState::InvalidParameterValue, message).with_hint(
+                    "Known options: on_error ('fail' or 'null'), retain_history (a duration such as '1 hour').",
+                ));
             }
         }
     }
