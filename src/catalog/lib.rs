@@ -8,6 +8,6 @@ mod object;
 pub use catalog::{Catalog, CatalogChange};
 pub use error::CatalogError;
 pub use object::{
-    CatalogObject, ColumnEntry, DEFAULT_SCHEMA, KeepingTables, ObjectBody, SourceBody, TableBody, ViewBody,
-    WatermarkEntry,
+    Building, CatalogObject, ColumnEntry, DEFAULT_SCHEMA, GeneratedEntry, KeepingTables, ObjectBody, SourceBody,
+    TableBody, ViewBody, WatermarkEntry,
 };

@@ -1,9 +1,11 @@
 //! What a crash, or many clients at once, must not change. The real binary, killed with SIGKILL at random moments under
-//! load (`crash.rs`), and the bank test: invariants that every read and every subscription must see (`bank/`).
+//! load (`crash.rs`), while objects are being built (`building.rs`), with tables fed by connectors (`stored.rs`); and the
+//! bank test: invariants that every read and every subscription must see (`bank/`).
 //!
 //! Nothing here waits for a fixed time in order to be right; the random pauses only choose where a kill falls.
 
 mod bank;
+mod building;
 mod clicks;
 #[path = "../compare/mod.rs"]
 mod compare;
@@ -13,5 +15,7 @@ mod inputs;
 mod ledger;
 #[path = "../process/mod.rs"]
 mod process;
+mod resume;
 mod stock;
+mod stored;
 mod views;

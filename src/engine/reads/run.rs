@@ -180,7 +180,7 @@ fn provider(
         let shards = Shards(relation.shards.clone());
         return Ok(provider_as_source(Arc::new(RelationProvider { schema, shards, pin: pin.clone() })));
     }
-    if let Some(source) = shared.source(id) {
+    if let Some(source) = shared.unstored_source(id) {
         return Ok(provider_as_source(Arc::new(SourceProvider { source, schema })));
     }
     Err(SqlError::new(SqlState::UndefinedTable, format!("relation with OID {id} was dropped")))
@@ -190,7 +190,7 @@ fn provider(
 fn check_bounded(shared: &Shared, plan: &LogicalPlan) -> Result<(), SqlError> {
     fn endless(shared: &Shared, plan: &LogicalPlan) -> Option<String> {
         if let Some(relation) = relation_of(plan) {
-            let source = shared.source(relation.id).filter(|s| !s.config.bounded());
+            let source = shared.unstored_source(relation.id).filter(|s| !s.config.bounded());
             return source.map(|s| s.name.clone());
         }
         plan.inputs().into_iter().find_map(|input| endless(shared, input))

@@ -47,6 +47,7 @@ pub(crate) async fn execute(session: &mut Session, create: &CreateView, text: &s
         sql: text.to_string(),
         comment: None,
         created_us: now_us(),
+        building: None,
     };
     if create.temporary {
         session.temporary_views.push(object.id);
