@@ -107,8 +107,7 @@ impl Server {
 
     /// Events per second from the append of a burst until both views have it.
     fn full_load(&self, file: &std::path::Path) -> f64 {
-        writer::burst(file, BURST);
-        let start = Instant::now();
+        let start = writer::burst(file, BURST);
         subscriber::runtime().block_on(async {
             let client = subscriber::connect().await;
             let seen = "SELECT least((SELECT count(*) FROM passed), (SELECT sum(n)::bigint FROM newest))";
