@@ -23,6 +23,7 @@ use crate::statements::{self, Context};
 use crate::system::{PendingSettings, SessionEnvironment};
 use crate::time::now_us;
 use crate::transaction::Transaction;
+use crate::zone::shown_in;
 
 /// A session. Owned by one connection; not shared.
 pub struct Session {
@@ -33,6 +34,8 @@ pub struct Session {
     /// Shared with the queries that are running.
     pub(crate) parameters: Arc<Parameters>,
     pub(crate) pending_settings: Arc<PendingSettings>,
+    /// What the open block has set and its end undoes.
+    pub(crate) block_settings: settings::BlockSettings,
     pub(crate) transaction: Transaction,
     pub(crate) prepared: HashMap<String, Prepared>,
     /// In a mutex only because streams are not `Sync`.
@@ -105,6 +108,7 @@ impl Session {
             database: database.to_string(),
             parameters: Arc::new(session_parameters),
             pending_settings: Arc::default(),
+            block_settings: settings::BlockSettings::default(),
             transaction: Transaction::default(),
             prepared: HashMap::new(),
             cursors: Mutex::default(),
@@ -174,11 +178,16 @@ impl Session {
             session.active = true;
         });
         let result = statements::execute(self, &statement, &parameters).await;
-        registry.shared.sessions.update(self.id, |session| session.active = false);
+        let application = self.parameters.get("application_name").unwrap_or_default();
+        registry.shared.sessions.update(self.id, |session| {
+            session.active = false;
+            session.application = application;
+        });
         if result.is_err() {
             self.fail_transaction();
         }
-        result
+        let zone = self.parameters.get("TimeZone");
+        result.map(|response| shown_in(response, zone.as_deref().unwrap_or(kernels::functions::UTC)))
     }
 
     pub fn transaction_status(&self) -> TransactionStatus {

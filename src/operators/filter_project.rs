@@ -16,6 +16,7 @@ pub struct FilterProjectOperator {
     predicate: Option<CompiledExpr>,
     /// `None`: all columns pass.
     projection: Option<Vec<CompiledExpr>>,
+    input: SchemaRef,
     output: SchemaRef,
     null_on_error: bool,
 }
@@ -41,13 +42,13 @@ impl FilterProjectOperator {
         }
         // A failing expression gives NULL whatever the plan knows about the expression.
         let output = if spec.null_on_error { nullable(&spec.output) } else { spec.output.clone() };
-        Ok(FilterProjectOperator { predicate, projection, output, null_on_error: spec.null_on_error })
+        Ok(FilterProjectOperator { predicate, projection, input, output, null_on_error: spec.null_on_error })
     }
 
     /// The rows for which the predicate is true.
     fn filter(&self, batch: DeltaBatch, out: &mut Output) -> Result<DeltaBatch, OperatorError> {
         let Some(predicate) = &self.predicate else { return Ok(batch) };
-        let evaluated = evaluate_delta(std::slice::from_ref(predicate), &batch, self.null_on_error)?;
+        let evaluated = evaluate_delta(std::slice::from_ref(predicate), &batch, &self.input, self.null_on_error)?;
         out.errors.extend(evaluated.errors);
         let [verdict] = evaluated.columns.as_slice() else { unreachable!("one expression gives one column") };
         let chosen = match verdict.data_type() {
@@ -65,7 +66,7 @@ impl FilterProjectOperator {
             let rows = RecordBatch::try_new_with_options(self.output.clone(), columns, &options(batch.num_rows()))?;
             return Ok(batch.with_rows(rows));
         };
-        let evaluated = evaluate_delta(projection, &batch, self.null_on_error)?;
+        let evaluated = evaluate_delta(projection, &batch, &self.input, self.null_on_error)?;
         out.errors.extend(evaluated.errors);
         let batch = match &evaluated.kept {
             Some(kept) => batch.take(kept),
@@ -163,8 +164,8 @@ mod tests {
                 - 4 25
                 + 5 20
                 +3 2 50
-                error +1 22012 division by zero
-                error -2 22012 division by zero
+                error +1 22012 division by zero: It failed for the row (k, v)=(0, 1).
+                error -2 22012 division by zero: It failed for the row (k, v)=(0, 2).
             "#]],
         );
     }
@@ -203,7 +204,7 @@ mod tests {
             seal 1:
             + 1
             +2 2
-            error +1 22012 division by zero
+            error +1 22012 division by zero: It failed for the row (k)=(0).
         "#]];
         check(build(spec(false), "k:int"), script, expect);
         let expect = expect![[r#"

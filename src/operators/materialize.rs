@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, StringArray};
+use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema};
 use types::limits::BATCH_ROWS_MAX;
 use types::{DIFF_COLUMN, DeltaBatch, EpochRecord, ErrorDelta, SqlState};
@@ -141,14 +141,16 @@ fn error_batch(errors: &[ErrorDelta]) -> RecordBatch {
     let schema = Schema::new(vec![
         Field::new("state", DataType::Utf8, false),
         Field::new("message", DataType::Utf8, false),
+        Field::new("detail", DataType::Utf8, true),
         Field::new(DIFF_COLUMN, DataType::Int64, false),
     ]);
     let columns: Vec<ArrayRef> = vec![
         Arc::new(StringArray::from_iter_values(errors.iter().map(|e| e.state.code()))),
         Arc::new(StringArray::from_iter_values(errors.iter().map(|e| &e.message))),
+        Arc::new(StringArray::from_iter(errors.iter().map(|e| e.detail.as_deref()))),
         Arc::new(Int64Array::from_iter_values(errors.iter().map(|e| e.diff))),
     ];
-    RecordBatch::try_new(Arc::new(schema), columns).expect("three columns of one length")
+    RecordBatch::try_new(Arc::new(schema), columns).expect("columns of one length")
 }
 
 fn errors_of(batch: &RecordBatch) -> Result<Vec<ErrorDelta>, OperatorError> {
@@ -156,13 +158,14 @@ fn errors_of(batch: &RecordBatch) -> Result<Vec<ErrorDelta>, OperatorError> {
         let array = batch.columns().get(column).and_then(|c| c.as_string_opt::<i32>());
         array.ok_or_else(|| OperatorError::internal("a checkpointed error has no text"))
     };
-    let (states, messages) = (text(0)?, text(1)?);
-    let diffs = batch.columns().get(2).and_then(|c| c.as_primitive_opt::<Int64Type>());
+    let (states, messages, details) = (text(0)?, text(1)?, text(2)?);
+    let diffs = batch.columns().get(3).and_then(|c| c.as_primitive_opt::<Int64Type>());
     let diffs = diffs.ok_or_else(|| OperatorError::internal("a checkpointed error has no diff"))?;
     let error = |row: usize| {
         let state = SqlState::from_code(states.value(row))
             .ok_or_else(|| OperatorError::internal(format!("unknown SQLSTATE {}", states.value(row))))?;
-        Ok(ErrorDelta { state, message: messages.value(row).to_string(), diff: diffs.value(row) })
+        let detail = details.is_valid(row).then(|| details.value(row).to_string());
+        Ok(ErrorDelta { state, message: messages.value(row).to_string(), detail, diff: diffs.value(row) })
     };
     (0..batch.num_rows()).map(error).collect()
 }
@@ -266,7 +269,10 @@ mod tests {
 
     #[test]
     fn errors_are_kept_over_a_restart_and_heal() {
-        let error = |diff| ErrorDelta { state: SqlState::DivisionByZero, message: "division by zero".into(), diff };
+        let error = |diff| {
+            let detail = Some("It failed for the row (k)=(1).".into());
+            ErrorDelta { state: SqlState::DivisionByZero, message: "division by zero".into(), detail, diff }
+        };
         let shard = Shard::new(changelog::schema("k:int v:text"), None);
         let spec = MaterializeSpec { relation: ObjectId(7), key: None, schema: shard.schema(), append_only: false };
         let own = shard.clone();

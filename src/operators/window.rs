@@ -147,7 +147,8 @@ pub(crate) fn panes_of(windows: &Windows, delta: &DeltaBatch, time_column: usize
 }
 
 pub(crate) fn time_out_of_range(diff: i64) -> ErrorDelta {
-    ErrorDelta { state: SqlState::DatetimeFieldOverflow, message: "timestamp out of range for a window".into(), diff }
+    let message = "timestamp out of range for a window".into();
+    ErrorDelta { state: SqlState::DatetimeFieldOverflow, message, detail: None, diff }
 }
 
 /// The three window columns a table function appends.

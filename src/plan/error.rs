@@ -77,6 +77,9 @@ impl ToSqlState for PlanError {
             PlanError::Catalog(error) => error.detail(),
             PlanError::Sql(error) => error.detail.clone(),
             PlanError::Kernel(error) => error.detail(),
+            PlanError::NoWatermark { .. } => {
+                Some("Without one no window is ever complete, so nothing would be emitted.".into())
+            }
             _ => None,
         }
     }

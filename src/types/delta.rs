@@ -143,6 +143,8 @@ impl DeltaBatch {
 pub struct ErrorDelta {
     pub state: SqlState,
     pub message: String,
+    /// Which row or key failed, as a sentence.
+    pub detail: Option<String>,
     pub diff: i64,
 }
 

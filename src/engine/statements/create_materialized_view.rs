@@ -82,7 +82,8 @@ pub(crate) fn plan(context: &Context, create: &CreateMaterializedView, id: Objec
             _ => {
                 let message = format!("invalid option \"{name}\" = '{value}' of a materialized view");
                 return Err(SqlError::new(SqlState::InvalidParameterValue, message)
-                    .with_hint("Known options: on_error ('fail' or 'null')."));
+                    .with_detail("Known options: on_error ('fail' or 'null').")
+                    .with_hint("Correct it, or remove the option."));
             }
         }
     }

@@ -116,7 +116,8 @@ fn watermark(create: &CreateTable, schema: &arrow::datatypes::SchemaRef) -> Resu
                         SqlState::InvalidParameterValue,
                         format!("invalid value \"{value}\" for option \"{name}\""),
                     )
-                    .with_hint("Expected a duration such as '5 s'.")
+                    .with_detail(format!("Option \"{name}\" takes a duration."))
+                    .with_hint("Write it as '5 s' or '1 hour'.")
                 })?;
             }
             "appendonly" | "append_only" => {}
@@ -125,7 +126,8 @@ fn watermark(create: &CreateTable, schema: &arrow::datatypes::SchemaRef) -> Resu
                     SqlState::InvalidParameterValue,
                     format!("unknown option \"{name}\" of a table"),
                 )
-                .with_hint("Known options: allowed_lateness."));
+                .with_detail("Known options: allowed_lateness.")
+                .with_hint("Correct the name, or remove the option."));
             }
         }
     }

@@ -37,6 +37,8 @@ pub(crate) async fn declare(session: &mut Session, name: &str, statement: &State
         }
         _ => return Err(SqlError::new(SqlState::SyntaxError, "a cursor needs a query or SUBSCRIBE")),
     };
+    // Who fetches at the end may fetch again.
+    let stream = stream.fuse().boxed();
     session.cursors().insert(name.to_string(), Cursor { columns, stream, rest: None, endless });
     tag("DECLARE CURSOR")
 }

@@ -1,5 +1,6 @@
 //! SET, RESET, DISCARD, FLUSH, WAIT, CANCEL JOBS: statements about the session and the server.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
@@ -8,6 +9,7 @@ use types::{ObjectId, SqlError, SqlState};
 use super::tag;
 use crate::api::Response;
 use crate::clock::ClockMessage;
+use crate::parameters::Parameters;
 use crate::session::Session;
 
 pub(crate) fn set(session: &mut Session, local: bool, name: &str, value: Option<&str>) -> Result<Response, SqlError> {
@@ -15,6 +17,7 @@ pub(crate) fn set(session: &mut Session, local: bool, name: &str, value: Option<
         session.warning(SqlState::NoActiveSqlTransaction, "SET LOCAL can only be used in transaction blocks");
         return tag("SET");
     }
+    remember(session, local, name);
     match value {
         Some(value) => {
             if Arc::make_mut(&mut session.parameters).set(name, value)? {
@@ -24,6 +27,51 @@ pub(crate) fn set(session: &mut Session, local: bool, name: &str, value: Option<
         None => Arc::make_mut(&mut session.parameters).reset(name)?,
     }
     tag("SET")
+}
+
+/// What the open block has set.
+#[derive(Debug, Default)]
+pub(crate) struct BlockSettings {
+    /// The session's parameters at BEGIN: ROLLBACK returns to them.
+    at_begin: Option<Arc<Parameters>>,
+    /// Values before SET LOCAL: every end of the block returns to them.
+    before_local: BTreeMap<String, Option<String>>,
+}
+
+/// At BEGIN.
+pub(crate) fn begin_block(session: &mut Session) {
+    let at_begin = Some(session.parameters.clone());
+    session.block_settings = BlockSettings { at_begin, before_local: BTreeMap::new() };
+}
+
+fn remember(session: &mut Session, local: bool, name: &str) {
+    let name = name.to_ascii_lowercase();
+    if local {
+        let before = session.parameters.get(&name);
+        session.block_settings.before_local.entry(name).or_insert(before);
+    } else {
+        // The last word counts.
+        session.block_settings.before_local.remove(&name);
+    }
+}
+
+/// At COMMIT and ROLLBACK.
+pub(crate) fn end_block(session: &mut Session, committed: bool) {
+    let BlockSettings { at_begin, before_local } = std::mem::take(&mut session.block_settings);
+    let undone: Vec<(String, Option<String>)> = match (committed, at_begin) {
+        (false, Some(at_begin)) => at_begin.all().map(|(name, value)| (name.clone(), Some(value.clone()))).collect(),
+        _ => before_local.into_iter().collect(),
+    };
+    for (name, value) in undone {
+        if session.parameters.get(&name) != value {
+            let parameters = Arc::make_mut(&mut session.parameters);
+            // Values that were accepted once; read-only parameters have not changed.
+            let _ = match value {
+                Some(value) => parameters.set(&name, &value).map(|_| ()),
+                None => parameters.reset(&name),
+            };
+        }
+    }
 }
 
 pub(crate) fn reset(session: &mut Session, name: Option<&str>) -> Result<Response, SqlError> {

@@ -2,14 +2,15 @@
 
 use types::{SqlError, SqlState};
 
-use super::{tag, write};
+use super::{settings, tag, write};
 use crate::api::Response;
 use crate::session::Session;
 use crate::tables;
 
 pub(crate) fn begin(session: &mut Session) -> Result<Response, SqlError> {
-    if !session.transaction.begin() {
-        session.warning(SqlState::ActiveSqlTransaction, "there is already a transaction in progress");
+    match session.transaction.begin() {
+        true => settings::begin_block(session),
+        false => session.warning(SqlState::ActiveSqlTransaction, "there is already a transaction in progress"),
     }
     tag("BEGIN")
 }
@@ -18,6 +19,7 @@ pub(crate) fn begin(session: &mut Session) -> Result<Response, SqlError> {
 pub(crate) async fn commit(session: &mut Session) -> Result<Response, SqlError> {
     let status = session.transaction.status();
     let (committed, writes) = session.transaction.end();
+    settings::end_block(session, committed);
     session.cursors().clear();
     if status == crate::api::TransactionStatus::Idle {
         session.warning(SqlState::NoActiveSqlTransaction, "there is no transaction in progress");
@@ -39,6 +41,7 @@ pub(crate) fn rollback(session: &mut Session) -> Result<Response, SqlError> {
     }
     // The writes were never journaled.
     let _ = session.transaction.end();
+    settings::end_block(session, false);
     session.cursors().clear();
     tag("ROLLBACK")
 }

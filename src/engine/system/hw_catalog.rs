@@ -273,12 +273,14 @@ fn errors(shared: &Shared) -> Arc<dyn TableSource> {
                     catalog.get(id).map(|o| o.name.clone()).into(),
                     error.state.code().into(),
                     error.message.into(),
+                    error.detail.into(),
                     Cell::Int(error.diff),
                 ]);
             }
         }
     }
-    table(&[("relation", Text), ("sqlstate", Text), ("message", Text), ("count", Int8)], rows)
+    let columns = [("relation", Text), ("sqlstate", Text), ("message", Text), ("detail", Text), ("count", Int8)];
+    table(&columns, rows)
 }
 
 fn checkpoints(shared: &Shared) -> Arc<dyn TableSource> {

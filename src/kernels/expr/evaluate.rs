@@ -7,10 +7,12 @@ use std::collections::BTreeMap;
 
 use arrow::array::{ArrayRef, RecordBatch, UInt32Array, new_null_array};
 use arrow::compute::{concat, take};
+use arrow::datatypes::Schema;
 use types::{DeltaBatch, ErrorDelta};
 
 use super::CompiledExpr;
 use crate::KernelError;
+use crate::describe::failing_row;
 
 /// The values of the rows that did not fail.
 #[derive(Debug)]
@@ -29,13 +31,14 @@ struct Isolated {
     failures: Vec<(usize, KernelError)>,
 }
 
-/// Evaluates `exprs` over `batch`. A row on which any expression fails is left out and becomes an error (that of the
+/// Evaluates `exprs` over `batch`, whose columns errors name as `input` does. A row on which any expression fails is left out and becomes an error (that of the
 /// first such expression); with `null_on_error` it stays, and the failing expression is NULL.
 ///
 /// Errors: everything that is not `KernelError::Evaluation`.
 pub fn evaluate_delta(
     exprs: &[CompiledExpr],
     batch: &DeltaBatch,
+    input: &Schema,
     null_on_error: bool,
 ) -> Result<Evaluated, KernelError> {
     let mut columns = Vec::with_capacity(exprs.len());
@@ -60,13 +63,15 @@ pub fn evaluate_delta(
         (0..batch.num_rows()).filter(|row| !failures.contains_key(row)).map(|row| row as u32).collect();
     let columns = columns.iter().map(|column| take(column, &kept, None).expect("kept rows lie inside the batch"));
     let columns = columns.collect();
-    let errors = failures.into_iter().map(|(row, error)| error_delta(error, batch.diff(row))).collect();
+    let errors = failures.into_iter().map(|(row, error)| error_delta(error, batch, row, input)).collect();
     Ok(Evaluated { columns, kept: Some(kept), errors })
 }
 
-fn error_delta(error: KernelError, diff: i64) -> ErrorDelta {
+fn error_delta(error: KernelError, batch: &DeltaBatch, row: usize, input: &Schema) -> ErrorDelta {
     use types::ToSqlState;
-    ErrorDelta { state: error.sql_state(), message: error.to_string(), diff }
+    let fields = input.fields().iter().map(|field| field.as_ref());
+    let detail = failing_row(fields, batch.rows().columns(), row);
+    ErrorDelta { state: error.sql_state(), message: error.to_string(), detail, diff: batch.diff(row) }
 }
 
 fn isolate(expr: &CompiledExpr, rows: &RecordBatch) -> Result<Isolated, KernelError> {

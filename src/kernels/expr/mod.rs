@@ -9,6 +9,7 @@ mod from_logical;
 mod literal;
 #[cfg(test)]
 mod tests;
+pub(crate) mod zone;
 
 use arrow::datatypes::DataType;
 use serde::{Deserialize, Serialize};

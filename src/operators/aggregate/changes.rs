@@ -139,7 +139,10 @@ impl Emitter<'_> {
             let old_failure = had_output.then(|| old.failures.get(&(*position as usize)).copied()).flatten();
             let exists = exists(*id);
             let new_failure = exists.then(|| new_failures.get(&i).copied()).flatten();
-            emit_failures(old_failure, new_failure, out);
+            if old_failure != new_failure {
+                let fields = self.schema.fields().iter().map(|field| field.as_ref());
+                emit_failures(old_failure, new_failure, kernels::failing_key(fields, keys, i), out);
+            }
             let (old_row, new_row) = (had_output && old_failure.is_none(), exists && new_failure.is_none());
             let changed = !(old_row && new_row) || differs[next_old];
             if old_row && changed {
@@ -197,13 +200,11 @@ fn differing(old: &[ArrayRef], new: &[ArrayRef], had: &[u32]) -> Result<Vec<bool
     Ok(differs)
 }
 
-fn emit_failures(old: Option<Failure>, new: Option<Failure>, out: &mut Output) {
-    if old == new {
-        return;
-    }
+fn emit_failures(old: Option<Failure>, new: Option<Failure>, detail: Option<String>, out: &mut Output) {
     for (failure, diff) in [(old, -1), (new, 1)] {
         if let Some(failure) = failure {
-            out.errors.push(ErrorDelta { state: failure.state, message: failure.message.into(), diff });
+            let (state, message, detail) = (failure.state, failure.message.into(), detail.clone());
+            out.errors.push(ErrorDelta { state, message, detail, diff });
         }
     }
 }

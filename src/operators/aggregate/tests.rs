@@ -401,11 +401,11 @@ fn a_sum_out_of_range_is_an_error_until_it_comes_back() {
             + 2 1
             seal 2:
             - 1 9223372036854775807
-            error +1 22003 bigint out of range
+            error +1 22003 bigint out of range: It failed for the key (c0)=(1).
             seal 3:
             seal 4:
             + 1 9223372036854775806
-            error -1 22003 bigint out of range
+            error -1 22003 bigint out of range: It failed for the key (c0)=(1).
         "#]],
     );
     check(

@@ -141,7 +141,9 @@ impl Residual {
             }
             Err(error @ KernelError::Evaluation { .. }) if rows.num_rows() == 1 => {
                 let diff = pairs.diffs[keep.len()];
-                errors.push(ErrorDelta { state: error.sql_state(), message: error.to_string(), diff });
+                let fields = self.schema.fields().iter().map(|field| field.as_ref());
+                let detail = kernels::failing_row(fields, rows.columns(), 0);
+                errors.push(ErrorDelta { state: error.sql_state(), message: error.to_string(), detail, diff });
                 keep.push(false);
                 Ok(())
             }

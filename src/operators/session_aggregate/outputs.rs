@@ -21,7 +21,8 @@ pub(super) struct Session {
     pub slots: Vec<u32>,
 }
 
-type Errors = BTreeMap<(SqlState, &'static str), i64>;
+/// Counts by state, message and detail.
+type Errors = BTreeMap<(SqlState, &'static str, Option<String>), i64>;
 
 impl SessionAggregateOperator {
     /// Turns the outputs remembered in this epoch and the new ones into net batches.
@@ -45,9 +46,10 @@ impl SessionAggregateOperator {
         };
         self.leaving = cut_into_batches(&net);
         let errors = errors.into_iter().filter(|(_, diff)| *diff != 0);
-        self.unsaved.errors.extend(errors.map(|((state, message), diff)| ErrorDelta {
+        self.unsaved.errors.extend(errors.map(|((state, message, detail), diff)| ErrorDelta {
             state,
             message: message.into(),
+            detail,
             diff,
         }));
         Ok(())
@@ -80,8 +82,11 @@ impl SessionAggregateOperator {
         columns.extend_from_slice(outputs.columns()?);
         let failures = outputs.failures();
         if !failures.is_empty() {
-            for failure in failures.values() {
-                *errors.entry((failure.state, failure.message)).or_default() += diff;
+            let fields = self.layout.output.fields();
+            for (session, failure) in failures {
+                let group = &columns[..self.group.len()];
+                let detail = kernels::failing_key(fields.iter().map(|field| field.as_ref()), group, *session);
+                *errors.entry((failure.state, failure.message, detail)).or_default() += diff;
             }
             let kept = (0..sessions.len()).filter(|i| !failures.contains_key(i)).map(|i| i as u32);
             let kept = UInt32Array::from_iter_values(kept);
