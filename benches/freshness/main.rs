@@ -2,7 +2,8 @@
 //!
 //! A writer appends lines to a followed file on a fixed schedule; each carries its scheduled time. The server (its own
 //! process) keeps two views; a subscriber (its own process) reads `COPY (SUBSCRIBE …) TO STDOUT` and records now −
-//! scheduled time. In the same block a loopback echo and an fdatasync of 4 kB are timed. How to read it:
+//! scheduled time. The schedule is a share of full load: what the same two views take when a burst is appended at once.
+//! In the same block a loopback echo and an fdatasync of 4 kB are timed. How to read it:
 //! benches/README.md.
 
 mod reference;
@@ -11,11 +12,13 @@ mod writer;
 
 use std::io::Write;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 
 const PORT: u16 = 26_432;
+/// Events whose ingestion measures full load.
+const BURST: u64 = 2_000_000;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
@@ -27,7 +30,7 @@ fn main() {
         let position = arguments.iter().position(|a| a == name);
         position.and_then(|p| arguments.get(p + 1)?.parse().ok()).unwrap_or(default)
     };
-    let (rate, seconds) = (number("--rate", 20_000.0), number("--seconds", 20.0));
+    let (load, seconds) = (number("--load", 10.0), number("--seconds", 20.0));
     let directory = tempfile::tempdir().expect("a temporary directory");
     let file = directory.path().join("events.jsonl");
     std::fs::write(&file, "").expect("the event file");
@@ -39,7 +42,10 @@ fn main() {
          CREATE MATERIALIZED VIEW newest AS SELECT k, count(*) AS n, max(sent) AS sent FROM events GROUP BY k;",
         file.display()
     ));
-    println!("freshness of a followed file, {rate} events/s in open loop for {seconds} s; milliseconds");
+    let full = server.full_load(&file);
+    let rate = number("--rate", full * load / 100.0);
+    println!("freshness of a followed file, {rate:.0} events/s in open loop for {seconds} s; milliseconds");
+    println!("full load of the two views: {full:.0} events/s");
     println!("| path | samples | p50 | p90 | p99 | p99.9 | max |");
     println!("|---|---|---|---|---|---|---|");
     for (view, column) in [("passed", 3), ("newest", 4)] {
@@ -97,6 +103,22 @@ impl Server {
         subscriber::runtime().block_on(async {
             subscriber::connect().await.batch_execute(sql).await.expect("the statements run");
         });
+    }
+
+    /// Events per second from the append of a burst until both views have it.
+    fn full_load(&self, file: &std::path::Path) -> f64 {
+        writer::burst(file, BURST);
+        let start = Instant::now();
+        subscriber::runtime().block_on(async {
+            let client = subscriber::connect().await;
+            let seen = "SELECT least((SELECT count(*) FROM passed), (SELECT sum(n)::bigint FROM newest))";
+            while client.query_one(seen, &[]).await.expect("the views can be read").get::<_, Option<i64>>(0)
+                < Some(BURST as i64)
+            {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        });
+        BURST as f64 / start.elapsed().as_secs_f64()
     }
 
     fn stop(&mut self) {

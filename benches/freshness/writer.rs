@@ -11,6 +11,19 @@ pub fn now_ns() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_nanos() as u64
 }
 
+/// Appends `events` events at once.
+pub fn burst(file: &Path, events: u64) {
+    let now = now_ns();
+    let mut lines = String::new();
+    (0..events).for_each(|n| line(&mut lines, n, now));
+    let mut output = std::fs::OpenOptions::new().append(true).open(file).expect("the event file");
+    output.write_all(lines.as_bytes()).expect("appending to the event file");
+}
+
+fn line(lines: &mut String, id: u64, sent: u64) {
+    writeln!(lines, "{{\"id\":{id},\"k\":{},\"sent\":{sent}}}", id % 100).expect("writing to memory");
+}
+
 /// Writes for `length`; returns how late each write was against its schedule.
 pub fn write(file: &Path, rate: f64, length: Duration) -> Histogram<u64> {
     let mut late_by = Histogram::new(3).expect("a histogram");
@@ -34,8 +47,7 @@ pub fn write(file: &Path, rate: f64, length: Duration) -> Histogram<u64> {
         lines.clear();
         let first = next;
         while next < total && due_ns(next) <= elapsed {
-            let (id, key, sent) = (next, next % 100, start_ns + due_ns(next));
-            writeln!(lines, "{{\"id\":{id},\"k\":{key},\"sent\":{sent}}}").expect("writing to memory");
+            line(&mut lines, next, start_ns + due_ns(next));
             next += 1;
         }
         output.write_all(lines.as_bytes()).expect("appending to the event file");

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use arrow::array::RecordBatch;
+use cpu_time::ProcessTime;
 
 /// CPU seconds of the whole process (all threads) and wall seconds.
 #[derive(Debug, Clone, Copy)]
@@ -13,19 +14,9 @@ pub struct Measured {
 
 /// Runs `work` and measures it.
 pub fn measure<T>(work: impl FnOnce() -> T) -> (T, Measured) {
-    let (cpu, start) = (process_cpu_s(), Instant::now());
+    let (cpu, start) = (ProcessTime::now(), Instant::now());
     let value = work();
-    (value, Measured { cpu_s: process_cpu_s() - cpu, wall_s: start.elapsed().as_secs_f64() })
-}
-
-/// Nanoseconds on CPU of every thread, from /proc: finer than the 10 ms ticks of /proc/self/stat.
-fn process_cpu_s() -> f64 {
-    let tasks = std::fs::read_dir("/proc/self/task").expect("Linux");
-    let nanoseconds: u64 = tasks
-        .filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("schedstat")).ok())
-        .filter_map(|text| text.split_whitespace().next()?.parse::<u64>().ok())
-        .sum();
-    nanoseconds as f64 / 1e9
+    (value, Measured { cpu_s: cpu.elapsed().as_secs_f64(), wall_s: start.elapsed().as_secs_f64() })
 }
 
 /// Number of rows and the wrapping sum of their hashes.

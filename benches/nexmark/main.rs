@@ -61,7 +61,7 @@ fn measure(catalog: &Arc<Catalog>, tables: &Tables, query: &queries::Query, pair
     let stream_wall = median(streams.iter().map(|s| s.measured.wall_s).collect());
     let batch_cpu = median(batches.iter().map(|b| b.measured.cpu_s).collect());
     Ok(format!(
-        "| {} | {} | {} | {:.2} | {:.3} | {:.3} | {:.2} | {:.2} |",
+        "| {} | {} | {} | {:.2} | {:.4} | {:.4} | {:.2} | {:.2} |",
         query.name,
         first.rows_in,
         first.rows,

@@ -45,6 +45,9 @@ pub struct WatermarkEntry {
     pub allowed_lateness_us: i64,
     pub idle_timeout_us: i64,
     pub max_future_us: i64,
+    /// `idle_advance = 'wall_clock'`.
+    #[serde(default)]
+    pub follow_clock: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -28,6 +28,9 @@ pub struct AdmissionOptions {
     pub allowed_lateness_us: i64,
     pub idle_timeout_us: i64,
     pub max_future_us: i64,
+    /// `idle_advance = 'wall_clock'`.
+    #[serde(default)]
+    pub follow_clock: bool,
 }
 
 /// A decision that depended on the wall clock; logged with its epoch and applied as is on replay.
@@ -49,6 +52,10 @@ pub enum Decision {
     Refused {
         partition: String,
         position: u64,
+    },
+    /// Nobody held the watermark back: it followed the wall clock to this line.
+    Advanced {
+        line: i64,
     },
 }
 
@@ -89,6 +96,9 @@ pub struct PartitionLine {
 
 /// Stands for a `last_active_us` that nobody has noted: silence counts from the next `check_idle`.
 const UNKNOWN_US: i64 = i64::MIN;
+
+/// The watermark of a silent source follows the clock in steps of this: each is an epoch and a line in the log.
+pub const CLOCK_STEP_US: i64 = 200_000;
 
 fn unknown() -> i64 {
     UNKNOWN_US
@@ -151,7 +161,7 @@ impl Admission {
         self.judge(chunk, |position, _| refused.binary_search(&position).is_ok())
     }
 
-    /// Applies a logged decision (Entered, Idle, Ended) at its epoch; a Refused is for `admit_logged`.
+    /// Applies a logged decision at its epoch; a Refused is for `admit_logged`.
     pub fn apply(&mut self, decision: &Decision) {
         match decision {
             Decision::Entered { partition, line } => {
@@ -162,6 +172,7 @@ impl Admission {
             }
             Decision::Idle { partition } => self.line_mut(partition).idle = true,
             Decision::Ended { partition } => self.line_mut(partition).ended = true,
+            Decision::Advanced { line } => self.watermark = self.watermark.max(*line),
             Decision::Refused { .. } => {}
         }
         self.advance();
@@ -185,9 +196,30 @@ impl Admission {
         fallen
     }
 
-    /// Wall clock at which `check_idle` should be called next, if any partition could fall idle.
+    /// With `idle_advance = 'wall_clock'`, while every partition that has not ended is silent: moves the watermark to
+    /// where a row stamped now would put it, in steps of at least [`CLOCK_STEP_US`]. To be called after `check_idle`.
+    pub fn advance_with_clock(&mut self, now_us: i64) -> Option<Decision> {
+        let line = now_us.saturating_sub(self.options.delay_us);
+        if !self.follows_clock() || line < self.watermark.saturating_add(CLOCK_STEP_US) {
+            return None;
+        }
+        let decision = Decision::Advanced { line };
+        self.apply(&decision);
+        Some(decision)
+    }
+
+    fn follows_clock(&self) -> bool {
+        let silent = || self.partitions.values().all(|line| !line.active());
+        let waiting = || self.partitions.values().any(|line| !line.ended);
+        self.options.follow_clock && self.options.time_column.is_some() && waiting() && silent()
+    }
+
+    /// Wall clock at which `check_idle` and `advance_with_clock` should be called next, if they could decide anything.
     pub fn next_idle_us(&self) -> Option<i64> {
         self.options.time_column?;
+        if self.follows_clock() {
+            return Some(self.watermark.saturating_add(self.options.delay_us).saturating_add(CLOCK_STEP_US));
+        }
         let active = self.partitions.values().filter(|line| line.active() && line.last_active_us != UNKNOWN_US);
         let next = active.map(|line| line.last_active_us.saturating_add(self.options.idle_timeout_us)).min();
         next.filter(|at| *at < i64::MAX)
@@ -262,7 +294,7 @@ impl Admission {
             WATERMARK_NONE
         } else {
             let active = self.partitions.values().filter(|line| line.active());
-            // With all partitions silent nothing holds the watermark, and nothing moves it.
+            // With all partitions silent nothing holds the watermark, and no row moves it.
             active.map(PartitionLine::line).min().unwrap_or(WATERMARK_NONE)
         };
         self.watermark = self.watermark.max(computed);

@@ -4,6 +4,7 @@
 //! A named thread encodes and writes; operators have gone on long before. One checkpoint at a time.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -74,6 +75,7 @@ enum Message {
 pub struct Checkpointer {
     sender: Sender<Message>,
     thread: Mutex<Option<JoinHandle<()>>>,
+    leaving: Arc<AtomicBool>,
     finished: Arc<Mutex<Vec<CheckpointRecord>>>,
 }
 
@@ -87,11 +89,15 @@ impl Checkpointer {
         let (sender, receiver) = channel();
         let finished: Arc<Mutex<Vec<CheckpointRecord>>> = Arc::default();
         let records = finished.clone();
+        let leaving: Arc<AtomicBool> = Arc::default();
+        let told = leaving.clone();
         let thread = std::thread::Builder::new()
             .name("hw-checkpoint".into())
-            .spawn(move || Writer { receiver, store, workers, clock, records, pending: None }.run())
+            .spawn(move || {
+                Writer { receiver, store, workers, clock, records, leaving: told, given_up: false, pending: None }.run()
+            })
             .expect("a thread can be started");
-        Arc::new(Checkpointer { sender, thread: Mutex::new(Some(thread)), finished })
+        Arc::new(Checkpointer { sender, thread: Mutex::new(Some(thread)), leaving, finished })
     }
 
     pub fn begin(&self, request: CheckpointRequest) {
@@ -114,6 +120,11 @@ impl Checkpointer {
 
     pub fn finished(&self) -> Vec<CheckpointRecord> {
         self.finished.lock().expect("not poisoned").clone()
+    }
+
+    /// The process is about to leave: from now on a checkpoint that finds no space is given up.
+    pub fn leave(&self) {
+        self.leaving.store(true, Ordering::Release);
     }
 
     pub fn stop(&self) {
@@ -144,6 +155,9 @@ struct Writer {
     workers: usize,
     clock: Sender<ClockMessage>,
     records: Arc<Mutex<Vec<CheckpointRecord>>>,
+    leaving: Arc<AtomicBool>,
+    /// A checkpoint was left out at the end: no other may follow.
+    given_up: bool,
     pending: Option<Pending>,
 }
 
@@ -206,14 +220,19 @@ impl Writer {
     }
 
     /// Commits, waiting for space on a full disk: the blocks are held, reads go on, writes are refused by the journal.
-    fn commit(&self, checkpoint: &Checkpoint) -> Result<CheckpointStats, StateError> {
+    /// `None`: the process leaves before there is space.
+    fn commit(&self, checkpoint: &Checkpoint) -> Result<Option<CheckpointStats>, StateError> {
         loop {
             match self.store.commit_checkpoint(checkpoint.clone()) {
+                Err(StateError::DiskFull { .. }) if self.leaving.load(Ordering::Acquire) => {
+                    tracing::error!("disk full: leaving without a last checkpoint; the journal has everything");
+                    return Ok(None);
+                }
                 Err(StateError::DiskFull { .. }) => {
                     tracing::error!("disk full: the checkpoint waits for space");
                     std::thread::sleep(DISK_FULL_PAUSE);
                 }
-                result => return result,
+                result => return result.map(Some),
             }
         }
     }
@@ -223,6 +242,9 @@ impl Writer {
             return;
         }
         let Pending { request, blocks, .. } = self.pending.take().expect("just checked");
+        if self.given_up {
+            return;
+        }
         let payload = &request.payload;
         let checkpoint = Checkpoint {
             epoch: payload.epoch,
@@ -232,7 +254,13 @@ impl Writer {
             payload: serde_json::to_value(payload).expect("a payload has a JSON form"),
         };
         match self.commit(&checkpoint) {
-            Ok(stats) => {
+            // What was cut is lost to later checkpoints, so none is written any more. Who waits learns by a dropped reply.
+            Ok(None) => {
+                self.given_up = true;
+                let _ = self.clock.send(ClockMessage::CheckpointDone);
+                return;
+            }
+            Ok(Some(stats)) => {
                 tracing::debug!(epoch = payload.epoch, bytes = stats.bytes_written, "committed checkpoint");
                 let mut records = self.records.lock().expect("not poisoned");
                 records.push(CheckpointRecord { epoch: payload.epoch, finished_us: crate::time::now_us(), stats });

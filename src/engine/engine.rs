@@ -93,6 +93,7 @@ impl Engine {
     pub fn shutdown(&self) -> BoxFuture<'static, ()> {
         let shared = self.shared.clone();
         Box::pin(async move {
+            shared.checkpointer.leave();
             let (reply, done) = oneshot::channel();
             if shared.clock.send(ClockMessage::CheckpointNow { reply }).is_ok() {
                 // A checkpoint that fails has been logged; everything is in the journal then.

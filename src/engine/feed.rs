@@ -253,6 +253,7 @@ impl Feed {
             }
         }
         decisions.extend(self.start.admission.check_idle(now));
+        decisions.extend(self.start.admission.advance_with_clock(now));
         out.events.extend(decisions.into_iter().map(HistoryEvent::Decided));
         out.watermark = if ended { WATERMARK_END } else { self.start.admission.watermark() };
         out.ended = ended;

@@ -31,6 +31,23 @@ pub struct HistoryStep {
     pub refused: Vec<(String, u64)>,
 }
 
+impl HistoryStep {
+    /// A silent source that follows the clock decides for ever: of consecutive advances the last says all.
+    fn decide(&mut self, decision: Decision) {
+        match (self.decisions.last_mut(), &decision) {
+            (Some(last @ Decision::Advanced { .. }), Decision::Advanced { .. }) => *last = decision,
+            _ => self.decisions.push(decision),
+        }
+    }
+
+    /// Decisions after the first `applied`, and the last of those again if it may have been replaced since.
+    fn decisions_after(&self, applied: usize) -> &[Decision] {
+        let replaced = |n: &usize| matches!(self.decisions.get(*n), Some(Decision::Advanced { .. }));
+        let from = applied.checked_sub(1).filter(replaced).unwrap_or(applied);
+        &self.decisions[from..]
+    }
+}
+
 /// All steps since the source's start.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SourceHistory {
@@ -47,7 +64,7 @@ impl SourceHistory {
                 self.open_step().refused.push((partition, position));
             }
             HistoryEvent::Decided(decision) => match self.steps.last_mut() {
-                Some(step) => step.decisions.push(decision),
+                Some(step) => step.decide(decision),
                 None => {
                     self.steps.push(HistoryStep { decisions: vec![decision], ..HistoryStep::default() });
                 }
@@ -104,13 +121,13 @@ impl HistoryCursor {
             if !self.read_step(step, &mut deliver)? {
                 return Ok(false);
             }
-            for decision in &step.decisions[self.decisions..] {
+            for decision in step.decisions_after(self.decisions) {
                 self.admission.apply(decision);
-                self.decisions += 1;
                 if !deliver(Replayed::Decided(decision), &self.admission) {
                     return Ok(false);
                 }
             }
+            self.decisions = step.decisions.len();
             // The last step may still grow.
             if self.step + 1 == history.steps.len() {
                 break;
@@ -158,4 +175,30 @@ impl HistoryCursor {
 fn refused_in(step: &HistoryStep, chunk: &Chunk) -> Vec<u64> {
     let here = |(p, at): &&(String, u64)| *p == chunk.partition && (chunk.from..chunk.to).contains(at);
     step.refused.iter().filter(here).map(|(_, position)| *position).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn advances_with_the_clock_take_one_place_in_the_log() {
+        let mut history = SourceHistory::default();
+        let idle = Decision::Idle { partition: "p".into() };
+        let entered = Decision::Entered { partition: "p".into(), line: 3 };
+        let advanced = |line| Decision::Advanced { line };
+        for decision in [idle.clone(), advanced(1), advanced(2)] {
+            history.push(HistoryEvent::Decided(decision));
+        }
+        assert_eq!(history.steps[0].decisions_after(0), [idle.clone(), advanced(2)]);
+        assert_eq!(history.steps[0].decisions_after(1), [advanced(2)]);
+        // Who has applied an advance applies what stands there now.
+        history.push(HistoryEvent::Decided(advanced(3)));
+        assert_eq!(history.steps[0].decisions_after(2), [advanced(3)]);
+        for decision in [entered.clone(), idle.clone(), advanced(9)] {
+            history.push(HistoryEvent::Decided(decision));
+        }
+        assert_eq!(history.steps[0].decisions, [idle.clone(), advanced(3), entered.clone(), idle, advanced(9)]);
+        assert_eq!(history.steps[0].decisions_after(3), &history.steps[0].decisions[3..]);
+    }
 }

@@ -1,6 +1,6 @@
 //! The database: sessions, statements, epochs, reads, durability. Everything a client can do, without the wire.
 //!
-//! Where to read: `engine.rs` (what is shared), `recovery.rs` (opening), `clock.rs` (input → epochs), `oracle.rs`
+//! Where to read: `engine.rs` (what is shared), `recovery.rs` (opening), `clock/` (input → epochs), `oracle.rs`
 //! (which epoch a query reads), `feed.rs` + `history.rs` (sources), `tables.rs` (writes), `dataflows.rs` (bringing a
 //! view to life), `checkpoint.rs`, `session.rs` + `statements/` (one file per statement), `reads/` (DataFusion),
 //! `system/` (system relations). Threads: hw-clock, hw-checkpoint, hw-journal (state), hw-src-*, timely's workers,

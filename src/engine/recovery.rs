@@ -53,7 +53,7 @@ pub(crate) fn open(config: EngineConfig) -> Result<Engine, SqlError> {
         None => DurableStore::in_memory(),
     };
     let beyond = read_beyond(&recovered)?;
-    let engine = start(config, store, &beyond)?;
+    let engine = start(config, store, &beyond, &recovered)?;
     let shared = &engine.shared;
     let mut markers = vec![];
     register_sources(shared, &beyond)?;
@@ -127,8 +127,15 @@ fn read_beyond(recovered: &Recovered) -> Result<Beyond, SqlError> {
 }
 
 /// Starts threads with nothing in them yet.
-fn start(config: EngineConfig, store: DurableStore, beyond: &Beyond) -> Result<Engine, SqlError> {
+fn start(
+    config: EngineConfig,
+    store: DurableStore,
+    beyond: &Beyond,
+    recovered: &Recovered,
+) -> Result<Engine, SqlError> {
     let payload = &beyond.payload;
+    // Relations that never became part of the catalog may have left state: their ids are not given out again.
+    let leftover = recovered.state.relations().into_iter().map(|id| id.0 + 1).max().unwrap_or(0);
     let budget = MemoryBudget::new(config.memory_limit_bytes);
     let fresh = payload.incarnation == 0;
     let epoch = if fresh { payload.epoch } else { beyond.last_epoch + INCARNATION_GAP };
@@ -189,7 +196,7 @@ fn start(config: EngineConfig, store: DurableStore, beyond: &Beyond) -> Result<E
         sessions: Default::default(),
         query_handle: queries.handle().clone(),
         queries: Mutex::new(Some(queries)),
-        next_id: payload.catalog.next_id.into(),
+        next_id: payload.catalog.next_id.max(leftover).into(),
         reserved: Arc::default(),
         late: Mutex::default(),
         started_us: now_us(),
@@ -381,3 +388,6 @@ fn wait_caught_up(shared: &Shared, markers: Vec<std::sync::mpsc::Receiver<()>>) 
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -88,6 +88,7 @@ impl SourceRuntime {
             allowed_lateness_us: entry.map_or(0, |w| w.allowed_lateness_us),
             idle_timeout_us: entry.map_or(i64::MAX, |w| w.idle_timeout_us),
             max_future_us: entry.map_or(i64::MAX, |w| w.max_future_us),
+            follow_clock: entry.is_some_and(|w| w.follow_clock),
         }
     }
 

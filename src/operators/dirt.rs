@@ -17,13 +17,15 @@ const CRUMB_ROWS: usize = 16;
 pub(crate) struct Dirt {
     layout: Layout,
     deltas: Vec<DeltaBatch>,
+    /// Insertions that may be cancelled as a whole, by number.
+    whole: Vec<(u64, DeltaBatch)>,
     rows: usize,
     bytes: usize,
 }
 
 impl Dirt {
     pub fn new(schema: &SchemaRef) -> Self {
-        Dirt { layout: Layout::new(schema.clone(), None), deltas: vec![], rows: 0, bytes: 0 }
+        Dirt { layout: Layout::new(schema.clone(), None), deltas: vec![], whole: vec![], rows: 0, bytes: 0 }
     }
 
     /// Adds changes. `live_rows`: rows of the whole multiset, the measure of when summing up pays.
@@ -42,15 +44,40 @@ impl Dirt {
         }
         if churned || crumbs {
             self.rows = self.deltas.iter().map(DeltaBatch::num_rows).sum();
-            self.bytes = self.deltas.iter().map(DeltaBatch::memory_bytes).sum();
+            self.bytes =
+                self.deltas.iter().chain(self.whole.iter().map(|(_, d)| d)).map(DeltaBatch::memory_bytes).sum();
         }
         Ok(())
+    }
+
+    /// Adds an insertion that is likely to go as a whole.
+    pub fn add_whole(&mut self, number: u64, insertion: &DeltaBatch) {
+        self.bytes += insertion.memory_bytes();
+        self.whole.push((number, insertion.clone()));
+    }
+
+    /// Takes an insertion of [`add_whole`](Self::add_whole) back; false if the last cut has it.
+    pub fn cancel(&mut self, number: u64) -> bool {
+        let Some(position) = self.whole.iter().position(|(n, _)| *n == number) else { return false };
+        let (_, insertion) = self.whole.remove(position);
+        self.bytes -= insertion.memory_bytes();
+        true
+    }
+
+    /// From now on the insertion's rows go one by one.
+    pub fn mix_in(&mut self, number: u64) {
+        if let Some(position) = self.whole.iter().position(|(n, _)| *n == number) {
+            let (_, insertion) = self.whole.remove(position);
+            self.rows += insertion.num_rows();
+            self.deltas.push(insertion);
+        }
     }
 
     /// Everything since the last call, with the diff column last.
     pub fn take(&mut self) -> Vec<RecordBatch> {
         (self.rows, self.bytes) = (0, 0);
-        std::mem::take(&mut self.deltas).iter().map(DeltaBatch::to_record_batch).collect()
+        let whole = std::mem::take(&mut self.whole).into_iter().map(|(_, insertion)| insertion);
+        whole.chain(std::mem::take(&mut self.deltas)).map(|d| d.to_record_batch()).collect()
     }
 
     pub fn memory_bytes(&self) -> usize {

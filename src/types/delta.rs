@@ -9,6 +9,7 @@ use arrow::compute::take_record_batch;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::row::{RowConverter, SortField};
 
+use crate::limits::SEGMENT_ROWS_MIN;
 use crate::{SqlState, TypesError};
 
 /// Name of the trailing Int64 column that carries diffs wherever a delta is written as one RecordBatch.
@@ -75,9 +76,16 @@ impl DeltaBatch {
         DeltaBatch { rows, diffs: self.diffs.clone() }
     }
 
-    /// Bytes held by the arrays, for memory accounting.
+    /// Bytes held by the arrays, for memory accounting. Of large batches, which are often slices of arrays shared with
+    /// others, their own part.
     pub fn memory_bytes(&self) -> usize {
-        self.rows.get_array_memory_size() + self.diffs.as_ref().map_or(0, |d| d.len() * 8)
+        let own_part = |c: &ArrayRef| c.to_data().get_slice_memory_size().unwrap_or_else(|_| c.get_array_memory_size());
+        let rows = if self.num_rows() < SEGMENT_ROWS_MIN {
+            self.rows.get_array_memory_size()
+        } else {
+            self.rows.columns().iter().map(own_part).sum()
+        };
+        rows + self.diffs.as_ref().map_or(0, |d| d.len() * 8)
     }
 
     /// The rows at `indices`, in that order.

@@ -6,6 +6,8 @@ pub const BATCH_ROWS_MAX: usize = 65_536;
 pub const PAGE_ROWS: usize = 1_024;
 /// Pages per copy-on-write chunk of an arrangement's page table.
 pub const PAGES_PER_CHUNK: usize = 64;
+/// Rows from which on an insertion into a relation without retractions is kept as the arrays it came in.
+pub const SEGMENT_ROWS_MIN: usize = 1_024;
 /// Epochs the slowest attached dataflow may be behind before sources wait.
 pub const EPOCHS_IN_FLIGHT_MAX: usize = 8;
 /// Rows in flight between a source's reader and the epoch clock.

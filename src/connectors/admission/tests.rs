@@ -15,6 +15,7 @@ fn options() -> AdmissionOptions {
         allowed_lateness_us: 3,
         idle_timeout_us: 100,
         max_future_us: 1_000,
+        follow_clock: false,
     }
 }
 
@@ -177,6 +178,29 @@ fn any_chunking_admits_the_same_rows_and_ends_at_the_same_watermark() {
         assert!(outcomes.windows(2).all(|w| w[0] == w[1]), "seed {seed}");
         assert!(outcomes[0].0.values().any(|(_, late, refused)| !late.is_empty() && !refused.is_empty()));
     }
+}
+
+#[test]
+fn with_all_partitions_silent_the_watermark_follows_the_clock_in_steps() {
+    let mut admission = Admission::new(AdmissionOptions { follow_clock: true, ..options() });
+    // Without a partition there is nobody to be silent.
+    assert_eq!(admission.advance_with_clock(1_000), None);
+    for partition in ["p", "q"] {
+        admission.admit(&chunk(partition, 0, &some(&[100])), 0);
+    }
+    admission.apply(&Decision::Ended { partition: "q".into() });
+    assert_eq!(admission.advance_with_clock(CLOCK_STEP_US), None, "p is still active");
+    assert_eq!(admission.check_idle(100), [Decision::Idle { partition: "p".into() }]);
+    let due = 100 + CLOCK_STEP_US;
+    assert_eq!(admission.next_idle_us(), Some(due));
+    assert_eq!(admission.advance_with_clock(due - 1), None);
+    assert_eq!(admission.advance_with_clock(due), Some(Decision::Advanced { line: due - 10 }));
+    assert_eq!(admission.watermark(), due - 10);
+    // The line that the clock drew holds for the rows that come next.
+    let admitted = admission.admit(&chunk("p", 1, &some(&[due - 14, due - 13])), due);
+    assert_eq!(admitted.decisions, [Decision::Entered { partition: "p".into(), line: due - 10 }]);
+    assert_eq!(admitted.late, [1]);
+    assert_eq!(admission.advance_with_clock(due + CLOCK_STEP_US), None, "p is back");
 }
 
 /// What an epoch left in the log, and the chunks it covered.

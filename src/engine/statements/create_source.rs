@@ -70,11 +70,6 @@ fn refuse_what_is_not_built(options: &connectors::SourceOptions) -> Result<(), S
     let asked = [
         ("late_rows", options.late_rows.is_some(), "hw_catalog.late_rows counts late rows."),
         ("dead_letter", options.dead_letter.is_some(), "hw_catalog.source_errors keeps malformed records."),
-        (
-            "idle_advance",
-            options.idle_advance == connectors::IdleAdvance::WallClock,
-            "'none' is: an idle source's watermark waits for its next row.",
-        ),
     ];
     match asked.into_iter().find(|(_, asked, _)| *asked) {
         Some((name, _, hint)) => Err(SqlError::unsupported(format!("option \"{name}\" is not supported yet"), hint)),
@@ -139,6 +134,7 @@ pub(crate) fn source_body(
             allowed_lateness_us: 0,
             idle_timeout_us: 0,
             max_future_us: 0,
+            follow_clock: false,
         });
     Ok(SourceBody {
         options: options.to_vec(),
@@ -158,6 +154,7 @@ pub(crate) fn complete_body(mut body: SourceBody, configured: &connectors::Confi
         watermark.allowed_lateness_us = configured.options.allowed_lateness_us;
         watermark.idle_timeout_us = configured.options.idle_timeout_us;
         watermark.max_future_us = configured.options.max_future_us;
+        watermark.follow_clock = configured.options.idle_advance == connectors::IdleAdvance::WallClock;
     }
     body
 }

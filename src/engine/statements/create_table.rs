@@ -134,5 +134,12 @@ fn watermark(create: &CreateTable, schema: &arrow::datatypes::SchemaRef) -> Resu
     let Some(definition) = &create.watermark else { return Ok(None) };
     let (column, delay_us) = plan::watermark_delay(definition, schema).map_err(|e| e.to_sql_error())?;
     let idle_timeout_us = i64::MAX;
-    Ok(Some(WatermarkEntry { column, delay_us, allowed_lateness_us, idle_timeout_us, max_future_us: MAX_FUTURE_US }))
+    Ok(Some(WatermarkEntry {
+        column,
+        delay_us,
+        allowed_lateness_us,
+        idle_timeout_us,
+        max_future_us: MAX_FUTURE_US,
+        follow_clock: false,
+    }))
 }

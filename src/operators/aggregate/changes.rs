@@ -102,6 +102,11 @@ impl Touched {
         (slots, std::mem::take(&mut self.outputs))
     }
 
+    /// Gives the memory of slots from `slots` on back; none of them is marked.
+    pub fn truncate(&mut self, slots: usize) {
+        self.marked.truncate(slots);
+    }
+
     pub fn memory_bytes(&self) -> usize {
         self.marked.memory_bytes() + self.slots.capacity() * 8 + self.outputs.memory_bytes()
     }

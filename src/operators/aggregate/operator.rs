@@ -233,6 +233,7 @@ impl AggregateOperator {
         if slots < self.slots.rows.len() {
             self.slots.resize(slots);
             self.unsaved.truncate(slots);
+            self.touched.truncate(slots);
             if let Some(closing) = &mut self.closing {
                 closing.emitted.truncate(slots);
             }

@@ -7,7 +7,7 @@
 //! subscription can follow them.
 //!
 //! `shard` is the door. Inside: `rows` (the writer: pages, `index`, free slots; `keyed` and `bag` say what a change
-//! means), `page_table` → `page` → `column` (storage by cell width, see `layout`), `gather` (pages back to Arrow),
+//! means), `segments` (large insertions as they came), `page_table` → `page` → `column` (storage by cell width, see `layout`), `gather` (pages back to Arrow),
 //! `history` (net deltas), `snapshot` (readers), `cut` (checkpoints of keyed relations), `errors`, `net`
 //! (consolidation by hash).
 
@@ -24,6 +24,7 @@ mod net;
 mod page;
 mod page_table;
 mod rows;
+mod segments;
 mod shard;
 mod snapshot;
 

@@ -90,6 +90,11 @@ impl Rows {
         self.row_count
     }
 
+    /// Bags: whether something was retracted before.
+    pub fn has_index(&self) -> bool {
+        self.index.is_some()
+    }
+
     pub fn memory_bytes(&self) -> usize {
         let index = self.index.as_ref().map_or(0, RowIndex::memory_bytes);
         self.page_bytes + index + self.free.capacity() * 4 + self.changed.capacity() * 8

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
 use arrow::datatypes::SchemaRef;
+use types::limits::BATCH_ROWS_MAX;
 use types::{DeltaBatch, Epoch, ErrorDelta, hash_columns};
 
 use super::cut::Graveyard;
@@ -13,6 +14,7 @@ use super::history::History;
 use super::layout::{Incoming, Layout};
 use super::net::net;
 use super::rows::{Prepared, Rows};
+use super::segments::{Segments, is_segment};
 use super::snapshot::{ShardSnapshot, keep_keys};
 use crate::OperatorError;
 
@@ -24,6 +26,8 @@ pub struct Shard {
 
 pub(super) struct Inner {
     pub rows: Rows,
+    /// Bags without retractions: large insertions.
+    segments: Segments,
     /// Keys deleted since the last cut.
     pub deleted: Option<Graveyard>,
     errors: Errors,
@@ -42,6 +46,7 @@ impl Shard {
         let layout = Arc::new(Layout::new(schema, key));
         let inner = Inner {
             rows: Rows::new(&layout),
+            segments: Segments::default(),
             deleted: layout.key.as_ref().map(|_| Graveyard::new(&layout)),
             errors: Errors::default(),
             history: History::default(),
@@ -84,15 +89,23 @@ impl Shard {
         errors: Vec<ErrorDelta>,
     ) -> Result<(), OperatorError> {
         deltas.retain(|d| !d.is_empty());
+        self.lock().settle(&self.layout)?;
+        let retracts = deltas.iter().any(has_retractions);
+        let keeps_whole = !retracts && self.keeps_segments();
+        let (whole, single): (Vec<&DeltaBatch>, Vec<&DeltaBatch>) =
+            deltas.iter().partition(|d| keeps_whole && is_segment(d));
         let prepared: Vec<Prepared<'_>> =
-            deltas.iter().map(|d| Prepared::new(&self.layout, d)).collect::<Result<_, _>>()?;
+            single.iter().map(|d| Prepared::new(&self.layout, d)).collect::<Result<_, _>>()?;
         let mut inner = self.lock();
         assert!(epoch > inner.frontier || inner.frontier == 0, "epochs are applied in order, each once");
-        inner.settle(&self.layout)?;
-        if let Err(error) = inner.apply_rows(&self.layout, &prepared, &deltas) {
+        if retracts {
+            inner.segments_to_pages(&self.layout)?;
+        }
+        if let Err(error) = inner.apply_rows(&self.layout, &prepared, &single) {
             inner.broken = Some(error.to_string());
             return Err(error);
         }
+        whole.into_iter().for_each(|d| inner.segments.push(epoch, d));
         drop(prepared);
         inner.errors.add(&errors);
         inner.frontier = epoch;
@@ -135,12 +148,15 @@ impl Shard {
         let inner = self.lock();
         inner.readable(epoch);
         let undo = inner.undo(epoch);
+        let row_count = inner.rows.row_count() + inner.segments.row_count() - inner.segments.rows_after(epoch);
         let later = inner.history.between(epoch, Epoch::MAX).map(|c| c.errors.clone());
         let errors_undo = later.filter(|e| !e.is_empty()).collect();
         ShardSnapshot {
             layout: self.layout.clone(),
+            epoch,
             pages: inner.rows.pages.clone(),
-            row_count: inner.rows.row_count(),
+            segments: inner.segments.clone(),
+            row_count,
             undo,
             broken: inner.broken.clone(),
             errors: inner.errors.clone(),
@@ -190,9 +206,17 @@ impl Shard {
     /// by key, bags add weights.
     pub fn restore_rows(&self, batch: &RecordBatch) -> Result<(), OperatorError> {
         let delta = DeltaBatch::from_record_batch(batch)?;
-        let prepared = Prepared::new(&self.layout, &delta)?;
+        let whole = self.keeps_segments() && is_segment(&delta);
         let mut inner = self.lock();
         assert!(inner.history.memory_bytes() == 0, "rows are restored before the first epoch");
+        if whole {
+            inner.segments.push(0, &delta);
+            return Ok(());
+        }
+        if has_retractions(&delta) {
+            inner.segments_to_pages(&self.layout)?;
+        }
+        let prepared = Prepared::new(&self.layout, &delta)?;
         if self.layout.key.is_some() {
             inner.rows.upsert(&self.layout, &prepared)?;
             inner.rows.take_changed();
@@ -217,13 +241,19 @@ impl Shard {
 
     /// Live rows, counted with their weights.
     pub fn row_count(&self) -> usize {
-        self.lock().rows.row_count()
+        let inner = self.lock();
+        inner.rows.row_count() + inner.segments.row_count()
+    }
+
+    fn keeps_segments(&self) -> bool {
+        self.layout.key.is_none() && !self.lock().rows.has_index()
     }
 
     pub fn memory_bytes(&self) -> usize {
         let inner = self.lock();
         size_of::<Shard>()
             + inner.rows.memory_bytes()
+            + inner.segments.memory_bytes()
             + inner.deleted.as_ref().map_or(0, Graveyard::memory_bytes)
             + inner.history.memory_bytes()
             + inner.errors.memory_bytes()
@@ -239,7 +269,7 @@ impl Inner {
         &mut self,
         layout: &Layout,
         prepared: &[Prepared<'_>],
-        deltas: &[DeltaBatch],
+        deltas: &[&DeltaBatch],
     ) -> Result<(), OperatorError> {
         let Some(deleted) = &mut self.deleted else {
             let mut short = 0;
@@ -255,6 +285,20 @@ impl Inner {
             let columns = layout.key.as_ref().expect("relations with a graveyard have a key");
             let keys: Vec<ArrayRef> = columns.iter().map(|c| delta.rows().column(*c).clone()).collect();
             deleted.bury(&keys, &rows.into())?;
+        }
+        Ok(())
+    }
+
+    #[cfg(test)]
+    pub fn keeps_arrays(&self) -> bool {
+        !self.segments.is_empty()
+    }
+
+    /// From now on rows are found one by one: the bag's first retraction is about to come.
+    fn segments_to_pages(&mut self, layout: &Layout) -> Result<(), OperatorError> {
+        for rows in std::mem::take(&mut self.segments).batches(Epoch::MAX, BATCH_ROWS_MAX) {
+            let delta = DeltaBatch::inserts(rows);
+            self.rows.add_to_bag(layout, &Prepared::new(layout, &delta)?);
         }
         Ok(())
     }
@@ -282,8 +326,20 @@ impl Inner {
         );
     }
 
-    /// Changes above `epoch`, newest last.
+    /// Changes above `epoch` to take back row by row, newest last. While there are segments, every change that could be
+    /// one is: readers leave those out whole.
     fn undo(&self, epoch: Epoch) -> Vec<Arc<Vec<DeltaBatch>>> {
-        self.history.between(epoch, Epoch::MAX).map(|c| c.deltas.clone()).filter(|d| !d.is_empty()).collect()
+        let later = self.history.between(epoch, Epoch::MAX).map(|c| c.deltas.clone());
+        let single = |deltas: Arc<Vec<DeltaBatch>>| {
+            if self.segments.is_empty() || !deltas.iter().any(is_segment) {
+                return deltas;
+            }
+            Arc::new(deltas.iter().filter(|d| !is_segment(d)).cloned().collect())
+        };
+        later.map(single).filter(|d| !d.is_empty()).collect()
     }
+}
+
+fn has_retractions(delta: &DeltaBatch) -> bool {
+    delta.diffs().is_some_and(|d| d.iter().any(|d| *d < 0))
 }

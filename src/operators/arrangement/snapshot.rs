@@ -9,13 +9,14 @@ use arrow::datatypes::{Float32Type, Float64Type, SchemaRef};
 use arrow::row::{RowConverter, SortField};
 use hashbrown::{HashMap, HashSet};
 use types::limits::PAGE_ROWS;
-use types::{DeltaBatch, ErrorDelta, SqlError, consolidate, hash_columns};
+use types::{DeltaBatch, Epoch, ErrorDelta, SqlError, consolidate, hash_columns};
 
 use super::column::Store;
 use super::errors::Errors;
 use super::gather::{gather, take_rows};
 use super::layout::{Layout, Storage};
 use super::page_table::{PageTable, place};
+use super::segments::Segments;
 
 /// Rows per batch a reader gets.
 const READ_ROWS: usize = 8_192;
@@ -27,7 +28,10 @@ type Undo = Vec<Arc<Vec<DeltaBatch>>>;
 /// What a reader sees of one shard at one epoch.
 pub struct ShardSnapshot {
     pub(super) layout: Arc<Layout>,
+    pub(super) epoch: Epoch,
     pub(super) pages: PageTable,
+    pub(super) segments: Segments,
+    /// Without those of segments above the epoch.
     pub(super) row_count: usize,
     /// Changes above the epoch.
     pub(super) undo: Undo,
@@ -44,15 +48,18 @@ impl ShardSnapshot {
         let columns = projection.map_or(all, <[usize]>::to_vec);
         let schema = project_schema(&self.layout, &columns);
         let cursor = Cursor { layout: self.layout.clone(), pages: self.pages, next: 0, given: 0 };
+        let (projection, projected) = (columns.clone(), schema.clone());
+        let whole =
+            self.segments.batches(self.epoch, READ_ROWS).map(move |b| project(&b, &projection, projected.clone()));
         if self.undo.is_empty() {
-            return Box::new(cursor.batches(columns, schema));
+            return Box::new(cursor.batches(columns, schema).chain(whole));
         }
         let (undone, added) = Undone::new(&self.layout, &self.undo);
         let all: Vec<usize> = (0..self.layout.columns.len()).collect();
         let mut undone = undone;
         let kept = cursor.batches(all, self.layout.schema.clone()).map(move |batch| undone.filter(batch));
         let shown = kept.chain(added).filter(|b| b.num_rows() > 0);
-        Box::new(shown.map(move |batch| project(&batch, &columns, schema.clone())))
+        Box::new(shown.map(move |batch| project(&batch, &columns, schema.clone())).chain(whole))
     }
 
     /// The first error this shard holds at this epoch, if any. Where a relation has several shards an error and its

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use ::types::limits::SEGMENT_ROWS_MIN;
 use ::types::{DeltaBatch, Epoch, ErrorDelta, SqlState};
 use arrow::array::*;
 use arrow::datatypes::*;
@@ -175,6 +176,37 @@ fn a_bag_equals_a_multiset_at_every_kept_epoch() {
         }
         for (epoch, rows) in kept {
             assert_eq!(read(&shard, epoch), rows, "epoch {epoch}, seed {seed}");
+        }
+    }
+}
+
+#[test]
+fn large_insertions_stay_as_they_came_until_the_first_retraction() {
+    let mut rng = StdRng::seed_from_u64(1);
+    let shard = Shard::new(schema(), None);
+    let mut live: Vec<(Row, i64)> = vec![];
+    let mut kept = BTreeMap::new();
+    let lines = |live: &[(Row, i64)]| {
+        let mut lines = text(batch(&live.iter().map(|(r, _)| (r.clone(), 1)).collect::<Vec<_>>()).rows());
+        lines.sort();
+        lines
+    };
+    for epoch in 1..=8u64 {
+        let sizes = [3, SEGMENT_ROWS_MIN, 10, 2 * SEGMENT_ROWS_MIN + 7];
+        let new: Vec<Vec<(Row, i64)>> =
+            sizes.iter().map(|n| (0..*n).map(|_| (random_row(&mut rng, 50), 1)).collect()).collect();
+        let mut parts: Vec<DeltaBatch> = new.iter().map(|rows| batch(rows)).collect();
+        live.extend(new.into_iter().flatten());
+        if epoch == 6 {
+            let gone: Vec<(Row, i64)> = live.drain(..40).collect();
+            parts.push(batch(&gone.into_iter().map(|(row, _)| (row, -1)).collect::<Vec<_>>()));
+        }
+        shard.apply(epoch, &parts, &[]).unwrap();
+        assert_eq!(shard.lock().keeps_arrays(), epoch < 6, "epoch {epoch}");
+        assert_eq!(shard.row_count(), live.len());
+        kept.insert(epoch, lines(&live));
+        for (epoch, rows) in &kept {
+            assert_eq!(&read(&shard, *epoch), rows, "epoch {epoch}");
         }
     }
 }

@@ -85,7 +85,7 @@ impl Expiry {
     }
 }
 
-fn is_past(spec: &ExpirySpec, time: i64, bound_us: i64) -> bool {
+pub(super) fn is_past(spec: &ExpirySpec, time: i64, bound_us: i64) -> bool {
     time < bound_us || (spec.inclusive && time == bound_us) || bound_us == WATERMARK_END
 }
 

@@ -3,7 +3,8 @@
 //! Work happens at the seal, in four steps: left retractions, right retractions, left insertions, right insertions,
 //! each probing the other side as the steps before left it. So no pair leaves that the same epoch takes back: what
 //! leaves is the net change. Rows shown alone (NULL-padded, semi, anti) are netted at the end of the epoch (`outer`).
-//! `side` keeps the rows, `probe` makes pairs, `expiry` says which rows a watermark lets go.
+//! `side` keeps the rows, `waiting` those that are not worth an index yet, `probe` makes pairs, `expiry` says which rows
+//! a watermark lets go.
 //!
 //! State tables: 0 left, 1 right rows with weights, by the vnode of their keys. Match counts are recomputed after a
 //! restore, except for matches with rows that have expired: those are counted in the table.
@@ -11,7 +12,9 @@
 mod expiry;
 mod outer;
 mod probe;
+mod restore;
 mod side;
+mod waiting;
 
 use std::collections::VecDeque;
 
@@ -23,6 +26,7 @@ use types::{DeltaBatch, EpochRecord, WATERMARK_NONE};
 use self::outer::{Alone, Shows, count_own};
 use self::probe::{Cursor, Pairs, Residual, batch, delta, joined, joined_schema, next_pairs};
 use self::side::{Probing, Side, by_sign, take_delta};
+use self::waiting::can_wait;
 use crate::arrangement::{Layout, net};
 use crate::dirt::slices;
 use crate::spec::{JoinKind, JoinSpec};
@@ -76,9 +80,10 @@ impl JoinOperator {
             JoinKind::LeftAnti => (Some(Shows::Unmatched), None),
         };
         let (left_expiry, right_expiry) = (spec.left_expiry.as_ref(), spec.right_expiry.as_ref());
+        let can_wait = key_types(spec).all(|(left, right)| can_wait(left, right));
         let sides = [
-            Side::new(&spec.left, &spec.left_keys, left.is_some(), right_expiry.is_some(), left_expiry),
-            Side::new(&spec.right, &spec.right_keys, right.is_some(), left_expiry.is_some(), right_expiry),
+            Side::new(&spec.left, &spec.left_keys, left.is_some(), right_expiry.is_some(), can_wait, left_expiry),
+            Side::new(&spec.right, &spec.right_keys, right.is_some(), left_expiry.is_some(), can_wait, right_expiry),
         ];
         check_key_types(spec)?;
         let schema = joined_schema(&spec.left, &spec.right);
@@ -131,7 +136,7 @@ impl JoinOperator {
     /// Makes some pairs of the current step; false when it has none left.
     fn advance(&mut self, step: &mut Step, out: &mut Output, fuel: &mut usize) -> Result<bool, OperatorError> {
         let other = 1 - step.side;
-        let mut pairs = next_pairs(&step.probing, &self.sides[other], &mut step.cursor, PAIRS.min(*fuel));
+        let mut pairs = next_pairs(&step.probing, &self.sides[other], &mut step.cursor, PAIRS.min(*fuel))?;
         if pairs.is_empty() {
             return Ok(false);
         }
@@ -183,9 +188,7 @@ impl JoinOperator {
         }
         let own = &mut self.sides[side];
         if step.probing.batch.diff(0) > 0 {
-            own.add(&step.probing, &step.counts)?;
-            let matches = own.expired_matches_of(&step.probing)?;
-            return own.note_dirt(&step.probing.batch, matches);
+            return own.enter(&step.probing, &step.counts);
         }
         let matches = own.expired_matches_of(&step.probing)?;
         if !own.remove(&step.probing)?.is_empty() {
@@ -196,14 +199,14 @@ impl JoinOperator {
 
     /// Drops what the watermarks let go, on both sides, and remembers matches of rows that stay.
     fn expire(&mut self, record: &EpochRecord) -> Result<(), OperatorError> {
-        let mut dropped = [None, None];
+        let mut dropped = [vec![], vec![]];
         for (side, dropped) in self.sides.iter_mut().zip(&mut dropped) {
             let bound = side.expiry.as_ref().map_or(WATERMARK_NONE, |e| e.spec.bound.at(&record.watermarks));
             *dropped = side.expire(bound)?;
         }
         for (side, dropped) in dropped.into_iter().enumerate() {
-            if let Some(dropped) = dropped.filter(|_| self.sides[1 - side].expired_matches.is_some()) {
-                self.remember_matches(side, dropped)?;
+            if self.sides[1 - side].expired_matches.is_some() {
+                dropped.into_iter().try_for_each(|dropped| self.remember_matches(side, dropped))?;
             }
         }
         Ok(())
@@ -215,7 +218,7 @@ impl JoinOperator {
         let probing = self.sides[side].probing(dropped)?;
         let mut cursor = Cursor::default();
         loop {
-            let mut pairs = next_pairs(&probing, &self.sides[other], &mut cursor, PAIRS);
+            let mut pairs = next_pairs(&probing, &self.sides[other], &mut cursor, PAIRS)?;
             if pairs.is_empty() {
                 return Ok(());
             }
@@ -256,7 +259,7 @@ impl JoinOperator {
                 };
                 let mut cursor = Cursor::default();
                 loop {
-                    let mut pairs = next_pairs(&probing, &self.sides[1 - side], &mut cursor, PAIRS);
+                    let mut pairs = next_pairs(&probing, &self.sides[1 - side], &mut cursor, PAIRS)?;
                     if pairs.is_empty() {
                         break;
                     }
@@ -299,6 +302,7 @@ impl JoinOperator {
             let Some((side, batch)) = seal.steps.pop_front() else { break };
             let counts = if self.alone[side].is_some() { vec![0; batch.num_rows()] } else { vec![] };
             let probing = self.sides[side].probing(batch)?;
+            self.sides[1 - side].before_probe()?;
             seal.current = Some(Step { side, probing, cursor: Cursor::default(), counts });
         }
         if seal.leaving.is_none() {
@@ -318,14 +322,18 @@ impl JoinOperator {
     }
 }
 
+fn key_types(spec: &JoinSpec) -> impl Iterator<Item = (&DataType, &DataType)> {
+    let pairs = spec.left_keys.iter().zip(&spec.right_keys);
+    pairs.map(|(left, right)| (spec.left.field(*left).data_type(), spec.right.field(*right).data_type()))
+}
+
 /// Hashes and cells of both sides are compared as they are, so their types must agree.
 fn check_key_types(spec: &JoinSpec) -> Result<(), OperatorError> {
     let agree = |l: &DataType, r: &DataType| match (l, r) {
         (DataType::Timestamp(a, _), DataType::Timestamp(b, _)) => a == b,
         _ => l == r,
     };
-    for (left, right) in spec.left_keys.iter().zip(&spec.right_keys) {
-        let (left, right) = (spec.left.field(*left).data_type(), spec.right.field(*right).data_type());
+    for (left, right) in key_types(spec) {
         if !agree(left, right) {
             return Err(OperatorError::internal(format!("join keys of types {left} and {right} were not coerced")));
         }

@@ -97,6 +97,6 @@ impl Alone {
 /// Adds `diffs` of the pairs to the counts of the probing rows.
 pub(super) fn count_own(counts: &mut [i64], pairs: &Pairs, stored: &Side) {
     for (row, id) in pairs.rows.iter().zip(&pairs.ids) {
-        counts[*row as usize] += stored.rows.weight(*id);
+        counts[*row as usize] += stored.weight_in(pairs, *id);
     }
 }

@@ -18,14 +18,18 @@ pub(super) struct Pairs {
     pub rows: Vec<u32>,
     pub ids: Vec<u32>,
     pub diffs: Vec<i64>,
+    /// The waiting segment that `ids` are rows of; `None`: ids of indexed rows.
+    pub segment: Option<usize>,
 }
 
-/// Where a probing stands: the next pair to look at.
+/// Where a probing stands: the next pair to look at. First the index, then one waiting segment after the other.
 #[derive(Default, Clone, Copy)]
 pub(super) struct Cursor {
-    row: usize,
+    segment: Option<usize>,
+    /// Probing row; in a segment, stored row.
+    pub row: usize,
     /// Next row of the current key's chain; `None`: the key is still to be looked up.
-    id: Option<u32>,
+    pub id: Option<u32>,
 }
 
 impl Pairs {
@@ -48,7 +52,27 @@ impl Pairs {
 }
 
 /// The next pairs, at most about `limit` of them; empty when all rows have been probed.
-pub(super) fn next_pairs(probing: &Probing, stored: &Side, cursor: &mut Cursor, limit: usize) -> Pairs {
+pub(super) fn next_pairs(
+    probing: &Probing,
+    stored: &Side,
+    cursor: &mut Cursor,
+    limit: usize,
+) -> Result<Pairs, OperatorError> {
+    loop {
+        let mut pairs = match cursor.segment {
+            None => indexed_pairs(probing, stored, cursor, limit),
+            Some(index) => stored.waiting.segment(index).next_pairs(probing, &stored.keys, cursor, limit)?,
+        };
+        pairs.segment = cursor.segment;
+        let next = cursor.segment.map_or(0, |index| index + 1);
+        if !pairs.is_empty() || next >= stored.waiting.len() {
+            return Ok(pairs);
+        }
+        *cursor = Cursor { segment: Some(next), ..Cursor::default() };
+    }
+}
+
+fn indexed_pairs(probing: &Probing, stored: &Side, cursor: &mut Cursor, limit: usize) -> Pairs {
     let mut pairs = Pairs::default();
     let cells = stored.key_cells(probing);
     while cursor.row < probing.batch.num_rows() && pairs.len() < limit {
@@ -83,7 +107,7 @@ pub(super) fn joined(
     let rows = UInt32Array::from(pairs.rows.clone());
     let delta = probing.batch.rows().columns().iter().map(|c| take(c, &rows, None));
     let delta: Vec<ArrayRef> = delta.collect::<Result<_, _>>()?;
-    let stored = stored.rows_at(&pairs.ids);
+    let stored = stored.rows_of(pairs);
     let (left, right) = if delta_is_left { (&delta[..], stored.columns()) } else { (stored.columns(), &delta[..]) };
     batch(schema, left.iter().chain(right).cloned().collect(), pairs.len())
 }

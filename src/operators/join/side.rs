@@ -3,15 +3,18 @@
 //! The key index holds one entry per distinct key, the head of the chain of its rows, so a hot key costs no probing;
 //! a retraction finds its row by the hash of the whole row, in an index that exists from the first retraction on.
 //! Rows with a NULL in the key match nothing (unless NULL = NULL) and are never stored.
+//! Large insertions may first stand in `waiting`.
 
-use arrow::array::{Array, ArrayRef, Int64Array, RecordBatch};
+use arrow::array::{ArrayRef, Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use std::sync::Arc;
-use types::{DIFF_COLUMN, DeltaBatch, hash_columns};
+use types::{DIFF_COLUMN, DeltaBatch, WATERMARK_NONE, hash_columns};
 
 use super::expiry::Expiry;
+use super::probe::Pairs;
+use super::waiting::{Segment, Tagged, Waiting};
 use crate::OperatorError;
-use crate::arrangement::{Incoming, Layout, Prepared, RowIndex, Rows, gather, hashes_of, place};
+use crate::arrangement::{Incoming, Layout, Prepared, RowIndex, Rows, gather, hashes_of, place, take_rows};
 use crate::dirt::Dirt;
 use crate::spec::ExpirySpec;
 
@@ -33,25 +36,31 @@ pub(super) struct Side {
     /// The part of `counts` that a restart could not recompute, because those rows have expired.
     pub expired_matches: Option<Vec<i64>>,
     pub expiry: Option<Expiry>,
+    pub waiting: Waiting,
+    /// Whether large insertions may wait: until the first retraction, where nothing is counted by row.
+    can_wait: bool,
     pub dirt: Dirt,
     /// Retractions that a restore met before their rows.
-    owed: Vec<DeltaBatch>,
+    pub(super) owed: Vec<DeltaBatch>,
 }
 
 /// Rows about to probe a side, none with a NULL that matches nothing.
 pub(super) struct Probing {
     pub batch: DeltaBatch,
     pub hashes: Vec<u64>,
+    pub keys: Vec<ArrayRef>,
     key_cells: Vec<Incoming>,
+    pub tagged: Tagged,
 }
 
 impl Side {
-    /// `counted`: match counts are kept. `other_expires`: rows they count may expire.
+    /// `counted`: match counts are kept. `other_expires`: rows they count may expire. `can_wait`: see [`Waiting`].
     pub fn new(
         schema: &SchemaRef,
         keys: &[usize],
         counted: bool,
         other_expires: bool,
+        can_wait: bool,
         expiry: Option<&ExpirySpec>,
     ) -> Self {
         let layout = Layout::new(schema.clone(), None);
@@ -64,6 +73,8 @@ impl Side {
             counts: counted.then(Vec::new),
             expired_matches: remembers.then(Vec::new),
             expiry: expiry.map(|e| Expiry::new(e.clone())),
+            waiting: Waiting::default(),
+            can_wait: can_wait && !counted,
             dirt: Dirt::new(&state_schema(schema, remembers)),
             owed: vec![],
             layout,
@@ -72,11 +83,11 @@ impl Side {
 
     /// Prepares rows of one side to probe the other (their key types are equal) and to enter their own.
     pub fn probing(&self, batch: DeltaBatch) -> Result<Probing, OperatorError> {
-        let arrays: Vec<ArrayRef> = self.keys.iter().map(|k| batch.rows().column(*k).clone()).collect();
-        let hashes = hash_columns(&arrays, batch.num_rows())?;
+        let keys: Vec<ArrayRef> = self.keys.iter().map(|k| batch.rows().column(*k).clone()).collect();
+        let hashes = hash_columns(&keys, batch.num_rows())?;
         let read = |(column, array): (&usize, &ArrayRef)| self.layout.columns[*column].read(array);
-        let key_cells = self.keys.iter().zip(&arrays).map(read).collect::<Result<_, _>>()?;
-        Ok(Probing { batch, hashes, key_cells })
+        let key_cells = self.keys.iter().zip(&keys).map(read).collect::<Result<_, _>>()?;
+        Ok(Probing { batch, hashes, keys, key_cells, tagged: Tagged::default() })
     }
 
     /// First row with the key of `cells[row]`; `cells` are paired with this side's key columns once per batch.
@@ -96,8 +107,41 @@ impl Side {
         Some(self.links[id as usize].0).filter(|id| *id != END)
     }
 
+    /// Takes rows (positive diffs) in; large insertions wait where they may.
+    pub fn enter(&mut self, probing: &Probing, counts: &[i64]) -> Result<(), OperatorError> {
+        let expiry = self.expiry.as_ref().map(|e| &e.spec);
+        if self.can_wait && self.waiting.wants(&probing.batch, expiry) {
+            let number = self.waiting.push(probing, expiry);
+            self.dirt.add_whole(number, &probing.batch);
+            return Ok(());
+        }
+        self.add(probing, counts)?;
+        let matches = self.expired_matches_of(probing)?;
+        self.note_dirt(&probing.batch, matches)
+    }
+
+    /// Before rows probe this side: moves a segment to the index if it is time.
+    pub fn before_probe(&mut self) -> Result<(), OperatorError> {
+        match self.waiting.passed_over() {
+            Some(segment) => self.index_segment(segment),
+            None => Ok(()),
+        }
+    }
+
+    fn index_segment(&mut self, segment: Segment) -> Result<(), OperatorError> {
+        self.dirt.mix_in(segment.number);
+        let probing = self.probing(DeltaBatch::inserts(segment.rows))?;
+        self.add(&probing, &[])
+    }
+
+    /// From now on single rows are looked for.
+    fn index_all_segments(&mut self) -> Result<(), OperatorError> {
+        self.can_wait = false;
+        self.waiting.take_all().into_iter().try_for_each(|segment| self.index_segment(segment))
+    }
+
     /// Adds rows (positive diffs). `counts`: matches of each row at this moment.
-    pub fn add(&mut self, probing: &Probing, counts: &[i64]) -> Result<(), OperatorError> {
+    pub(super) fn add(&mut self, probing: &Probing, counts: &[i64]) -> Result<(), OperatorError> {
         let prepared = Prepared::new(&self.layout, &probing.batch)?;
         let (rows, ids) = self.rows.add_to_bag(&self.layout, &prepared);
         if let Some(last) = ids.iter().max() {
@@ -125,6 +169,7 @@ impl Side {
 
     /// Removes rows (negative diffs); returns what was not there.
     pub fn remove(&mut self, probing: &Probing) -> Result<Vec<(usize, i64)>, OperatorError> {
+        self.index_all_segments()?;
         let prepared = Prepared::new(&self.layout, &probing.batch)?;
         let mut missing = vec![];
         let Side { rows, heads, links, layout, .. } = self;
@@ -148,7 +193,7 @@ impl Side {
                 batch.with_rows(RecordBatch::try_new(schema, columns)?)
             }
         };
-        self.dirt.add(&[change], self.rows.row_count())
+        self.dirt.add(&[change], self.row_count())
     }
 
     /// Expired matches of stored rows: what their checkpointed form says.
@@ -160,7 +205,39 @@ impl Side {
     }
 
     /// Takes rows that have passed the expiry bound out, and returns them with their weights negated.
-    pub fn expire(&mut self, bound_us: i64) -> Result<Option<DeltaBatch>, OperatorError> {
+    pub fn expire(&mut self, bound_us: i64) -> Result<Vec<DeltaBatch>, OperatorError> {
+        let Some(spec) = self.expiry.as_ref().map(|e| e.spec.clone()).filter(|_| bound_us != WATERMARK_NONE) else {
+            return Ok(vec![]);
+        };
+        let mut dropped = vec![];
+        let (past, rests) = self.waiting.take_past(&spec, bound_us);
+        for segment in past {
+            let gone = DeltaBatch::inserts(segment.rows).negate();
+            if !self.dirt.cancel(segment.number) {
+                self.dirt.add(std::slice::from_ref(&gone), self.row_count())?;
+            }
+            dropped.push(gone);
+        }
+        for segment in rests {
+            dropped.push(self.index_rest(segment, &spec, bound_us)?);
+        }
+        dropped.extend(self.expire_indexed(bound_us)?);
+        Ok(dropped)
+    }
+
+    /// Drops the rows of a segment that have passed the bound, and indexes the others.
+    fn index_rest(&mut self, segment: Segment, spec: &ExpirySpec, bound_us: i64) -> Result<DeltaBatch, OperatorError> {
+        self.dirt.mix_in(segment.number);
+        let [past, rest] = segment.split(spec, bound_us);
+        let all = DeltaBatch::inserts(segment.rows);
+        let probing = self.probing(all.take(&rest))?;
+        self.add(&probing, &[])?;
+        let gone = all.take(&past).negate();
+        self.dirt.add(std::slice::from_ref(&gone), self.row_count())?;
+        Ok(gone)
+    }
+
+    fn expire_indexed(&mut self, bound_us: i64) -> Result<Option<DeltaBatch>, OperatorError> {
         let Some(expiry) = &mut self.expiry else { return Ok(None) };
         let ids = expiry.passed(&self.rows, bound_us);
         if ids.is_empty() {
@@ -180,85 +257,26 @@ impl Side {
         Ok(Some(dropped))
     }
 
+    fn row_count(&self) -> usize {
+        self.rows.row_count() + self.waiting.row_count()
+    }
+
+    /// The stored rows of pairs.
+    pub fn rows_of(&self, pairs: &Pairs) -> RecordBatch {
+        match pairs.segment {
+            Some(index) => take_rows(&self.waiting.segment(index).rows, &pairs.ids.clone().into()),
+            None => self.rows_at(&pairs.ids),
+        }
+    }
+
+    /// The weight of the stored row `id` of `pairs`.
+    pub fn weight_in(&self, pairs: &Pairs, id: u32) -> i64 {
+        if pairs.segment.is_some() { 1 } else { self.rows.weight(id) }
+    }
+
     pub fn rows_at(&self, ids: &[u32]) -> RecordBatch {
         let all: Vec<usize> = (0..self.layout.columns.len()).collect();
         gather(&self.layout, &self.rows.pages, ids, &all, self.layout.schema.clone())
-    }
-
-    /// Takes back one checkpointed batch. Match counts are recomputed once both sides are here.
-    pub fn restore(&mut self, batch: &RecordBatch) -> Result<(), OperatorError> {
-        let delta = DeltaBatch::from_record_batch(batch)?;
-        let expected = self.layout.columns.len() + usize::from(self.expired_matches.is_some());
-        if delta.rows().num_columns() != expected {
-            return Err(OperatorError::internal("a checkpointed join side has another number of columns"));
-        }
-        for (positive, part) in [true, false].into_iter().zip(by_sign(&delta)) {
-            let Some(part) = part else { continue };
-            if positive { self.restore_added(&part)? } else { self.restore_removed(&part)? }
-        }
-        Ok(())
-    }
-
-    /// The row columns of a checkpointed delta.
-    fn without_matches(&self, part: &DeltaBatch) -> Result<DeltaBatch, OperatorError> {
-        let columns: Vec<usize> = (0..self.layout.columns.len()).collect();
-        let rows = part.rows().project(&columns)?;
-        Ok(part.with_rows(rows))
-    }
-
-    fn restore_added(&mut self, part: &DeltaBatch) -> Result<(), OperatorError> {
-        let probing = self.probing(self.without_matches(part)?)?;
-        self.add(&probing, &[])?;
-        self.sum_expired_matches(part, &probing)
-    }
-
-    fn restore_removed(&mut self, part: &DeltaBatch) -> Result<(), OperatorError> {
-        let probing = self.probing(self.without_matches(part)?)?;
-        self.rows.index_all(&self.layout);
-        self.sum_expired_matches(part, &probing)?;
-        let missing = self.remove(&probing)?;
-        if !missing.is_empty() {
-            let rows: Vec<u32> = missing.iter().map(|(row, _)| *row as u32).collect();
-            let diffs: Vec<i64> = missing.iter().map(|(_, weight)| -weight).collect();
-            let rows = crate::arrangement::take_rows(part.rows(), &rows.into());
-            self.owed.push(DeltaBatch::new(rows, diffs));
-        }
-        Ok(())
-    }
-
-    /// While restoring, the column holds the sum of weight × expired matches; see `finish_restore`.
-    fn sum_expired_matches(&mut self, part: &DeltaBatch, probing: &Probing) -> Result<(), OperatorError> {
-        if self.expired_matches.is_none() {
-            return Ok(());
-        }
-        self.rows.index_all(&self.layout);
-        let values = part.rows().column(self.layout.columns.len());
-        let values = values.as_any().downcast_ref::<Int64Array>();
-        let values = values.ok_or_else(|| OperatorError::internal("expired matches are counted in int8"))?;
-        let prepared = Prepared::new(&self.layout, &probing.batch)?;
-        let column = self.expired_matches.as_mut().expect("checked");
-        for row in 0..part.num_rows() {
-            if let Some(id) = self.rows.find_in_bag(&prepared, row) {
-                column[id as usize] += values.value(row) * part.diff(row);
-            }
-        }
-        Ok(())
-    }
-
-    /// After the last restored batch: settles early retractions and turns sums of expired matches into counts.
-    pub fn finish_restore(&mut self) -> Result<(), OperatorError> {
-        for part in std::mem::take(&mut self.owed) {
-            self.restore_removed(&part)?;
-        }
-        if !self.owed.is_empty() {
-            return Err(OperatorError::internal("a restored side of a join has rows with a negative weight"));
-        }
-        if let Some(column) = &mut self.expired_matches {
-            for id in self.rows.live_ids() {
-                column[id as usize] /= self.rows.weight(id);
-            }
-        }
-        Ok(())
     }
 
     pub fn memory_bytes(&self) -> usize {
@@ -268,6 +286,7 @@ impl Side {
             + self.links.capacity() * size_of::<(u32, u32)>()
             + columns.sum::<usize>()
             + self.expiry.as_ref().map_or(0, Expiry::memory_bytes)
+            + self.waiting.memory_bytes()
             + self.dirt.memory_bytes()
     }
 
@@ -331,7 +350,7 @@ pub(super) fn take_delta(delta: &DeltaBatch, rows: &[u32]) -> DeltaBatch {
         return delta.clone();
     }
     let diffs: Vec<i64> = rows.iter().map(|r| delta.diff(*r as usize)).collect();
-    let taken = crate::arrangement::take_rows(delta.rows(), &rows.to_vec().into());
+    let taken = take_rows(delta.rows(), &rows.to_vec().into());
     if delta.diffs().is_none() || diffs.iter().all(|d| *d == 1) {
         return DeltaBatch::inserts(taken);
     }

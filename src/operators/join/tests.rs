@@ -50,6 +50,13 @@ fn build(spec: JoinSpec) -> impl Fn() -> Box<dyn Operator> {
     move || Box::new(JoinOperator::new(&spec).unwrap())
 }
 
+/// Like `build`; insertions of `rows_min` rows wait to be indexed.
+fn build_waiting(spec: &JoinSpec, rows_min: usize) -> Box<dyn Operator> {
+    let mut operator = JoinOperator::new(spec).unwrap();
+    operator.sides.iter_mut().for_each(|side| side.waiting.rows_min = rows_min);
+    Box::new(operator)
+}
+
 type Row = Vec<Option<i64>>;
 type Bag = BTreeMap<Row, i64>;
 
@@ -125,9 +132,10 @@ fn churn(rng: &mut StdRng, bag: &mut Bag, changes: usize, retract: bool, values:
     out
 }
 
-fn case(spec: &JoinSpec, seed: u64, retract: bool) {
+/// `retract_from`: the first epoch that retracts. `rows_min`: see `build_waiting`.
+fn case(spec: &JoinSpec, seed: u64, retract_from: u64, rows_min: usize) {
     let mut rng = StdRng::seed_from_u64(seed);
-    let mut operator = build(spec.clone())();
+    let mut operator = build_waiting(spec, rows_min);
     let (mut bags, mut before) = ([Bag::new(), Bag::new()], Bag::new());
     let schemas = [spec.left.clone(), spec.right.clone()];
     let mut cuts = vec![];
@@ -136,6 +144,7 @@ fn case(spec: &JoinSpec, seed: u64, retract: bool) {
         let bags_before = bags.clone();
         for side in [0, 1] {
             let size = rng.random_range(0..12);
+            let retract = epoch >= retract_from;
             let mut changes = churn(&mut rng, &mut bags[side], size, retract, if seed % 2 == 0 { 5 } else { 100_000 });
             changes.shuffle(&mut rng);
             for part in changes.chunks(rng.random_range(1..6)) {
@@ -161,7 +170,7 @@ fn case(spec: &JoinSpec, seed: u64, retract: bool) {
         if rng.random_bool(0.3) {
             cuts.extend(operator.checkpoint().tables);
             if rng.random_bool(0.5) {
-                operator = build(spec.clone())();
+                operator = build_waiting(spec, rows_min);
                 for cut in &cuts {
                     for batch in &cut.batches {
                         operator.restore(RestoredTable { table: cut.table, batch }).unwrap();
@@ -186,7 +195,8 @@ fn every_kind_equals_nested_loops() {
                 spec.filter = None;
             }
             for seed in 0..2 {
-                case(&spec, seed + 10 * variant, variant != 4);
+                case(&spec, seed + 10 * variant, if variant == 4 { u64::MAX } else { 0 }, usize::MAX);
+                case(&spec, seed + 10 * variant, [u64::MAX, 12][seed as usize], 2);
             }
         }
     }
@@ -381,6 +391,56 @@ fn expiry_gives_memory_back_and_tells_the_checkpoint() {
     let dropped: usize = cut.tables.iter().flat_map(|t| &t.batches).map(|b| b.num_rows()).sum();
     assert_eq!(dropped, 29_000);
     assert!(operator.memory_bytes() < full, "{} of {full}", operator.memory_bytes());
+}
+
+#[test]
+fn rows_that_wait_for_an_index_match_and_expire_as_indexed_ones() {
+    let (left, right) = (changelog::schema("k:int t:ts"), changelog::schema("k:int u:ts"));
+    for seed in 0..20 {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let mut spec = expiring([JoinKind::Inner, JoinKind::Left][seed as usize % 2]);
+        // A side expires where the watermark says that the other's times are larger by now.
+        if seed % 4 < 2 {
+            spec.filter = Some(binary("<=", column(3), column(1)));
+            spec.right_expiry = None;
+        } else {
+            spec.filter = Some(binary("<=", column(1), column(3)));
+            spec.right_expiry = spec.left_expiry.take();
+        }
+        let mut operators = [build_waiting(&spec, 2), build_waiting(&spec, usize::MAX)];
+        let mut cuts: [Vec<TableCut>; 2] = Default::default();
+        for epoch in 1..60i64 {
+            let mut outs = [Output::default(), Output::default()];
+            for (side, schema) in [&left, &right].into_iter().enumerate() {
+                let row = |rng: &mut StdRng| {
+                    (vec![rng.random_range(0..3).to_string(), (epoch + rng.random_range(0..9)).to_string()], 1)
+                };
+                let rows: Vec<_> = (0..rng.random_range(0..6)).map(|_| row(&mut rng)).collect();
+                for (operator, out) in operators.iter_mut().zip(&mut outs) {
+                    operator.on_batch(side, changelog::rows(schema, &rows), out).unwrap();
+                }
+            }
+            let mut watermarks = ::types::Watermarks::default();
+            watermarks.set(SOURCE, epoch * 1_000_000);
+            let record = EpochRecord::new(epoch as u64, 0, watermarks);
+            for (operator, out) in operators.iter_mut().zip(&mut outs) {
+                while operator.on_seal(&record, out).unwrap() == Progress::More {}
+            }
+            let nets = outs.map(|out| consolidate(&DeltaBatch::concat(&spec.output, &out.rows)).unwrap());
+            assert_eq!(nets[0].rows(), nets[1].rows(), "seed {seed}, epoch {epoch}");
+            assert_eq!(nets[0].diffs_to_vec(), nets[1].diffs_to_vec(), "seed {seed}, epoch {epoch}");
+            if rng.random_bool(0.2) {
+                for (operator, cuts) in operators.iter_mut().zip(&mut cuts) {
+                    cuts.extend(operator.checkpoint().tables);
+                    *operator = build_waiting(&spec, if rng.random_bool(0.5) { 2 } else { usize::MAX });
+                    for cut in cuts {
+                        let table = cut.table;
+                        cut.batches.iter().for_each(|batch| operator.restore(RestoredTable { table, batch }).unwrap());
+                    }
+                }
+            }
+        }
+    }
 }
 
 #[test]

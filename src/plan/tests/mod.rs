@@ -69,6 +69,7 @@ fn source(watermark: Option<(usize, i64)>) -> ObjectBody {
         allowed_lateness_us,
         idle_timeout_us: 60_000_000,
         max_future_us: 3_600_000_000,
+        follow_clock: false,
     });
     ObjectBody::Source(SourceBody {
         options: vec![],
