@@ -6,6 +6,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -95,8 +96,15 @@ pub struct Starting {
 
 impl Starting {
     pub fn spawn(place: &Place, options: Options) -> Starting {
+        Starting::spawn_extra(place, options, &[])
+    }
+
+    /// With arguments of `serve` besides.
+    pub fn spawn_extra(place: &Place, options: Options, arguments: &[&str]) -> Starting {
         let log = OpenOptions::new().create(true).append(true).open(place.log()).expect("a log file");
-        Starting::spawn_with(command(&place.data(), options), log, place.log())
+        let mut command = command(&place.data(), options);
+        command.args(arguments);
+        Starting::spawn_with(command, log, place.log())
     }
 
     pub fn spawn_with(mut command: Command, log: File, log_path: PathBuf) -> Starting {
@@ -194,6 +202,15 @@ impl Server {
 
     pub fn address(&self) -> Address {
         Address { port: self.port }
+    }
+
+    pub fn socket_address(&self) -> SocketAddr {
+        SocketAddr::from((Ipv4Addr::LOCALHOST, self.port))
+    }
+
+    /// Of the operating system.
+    pub fn process_id(&self) -> u32 {
+        self.child.id()
     }
 
     pub async fn connect(&self) -> Client {

@@ -72,6 +72,10 @@ pub(crate) fn describe(
         Statement::Explain { .. } => Ok(explain::described()),
         Statement::Show(show) => show::describe(show),
         Statement::Describe { .. } => Ok(show::describe_columns()),
+        Statement::Declare { statement, .. } => {
+            let inner = describe(context, session, statement, parameters)?;
+            Ok(Described { columns: None, ..inner })
+        }
         Statement::Fetch { name, .. } => cursor::describe(session, name),
         Statement::Execute { name, .. } => prepare::describe(session, name),
         _ => Ok(Session::nothing()),
@@ -131,7 +135,7 @@ async fn execute_session(
             prepare::execute(session, name, arguments, parameters).await
         }
         Statement::Deallocate { name } => prepare::deallocate(session, name.as_deref()),
-        Statement::Declare { name, statement, .. } => cursor::declare(session, name, statement).await,
+        Statement::Declare { name, statement, .. } => cursor::declare(session, name, statement, parameters).await,
         Statement::Fetch { name, count, timeout_ms } => cursor::fetch(session, name, *count, *timeout_ms).await,
         Statement::Close { name } => cursor::close(session, name.as_deref()),
         _ => Err(SqlError::internal("statement was not dispatched")),
