@@ -123,6 +123,8 @@ fn read_beyond(recovered: &Recovered) -> Result<Beyond, SqlError> {
             _ => {}
         }
     }
+    // Their sessions are gone.
+    payload.catalog.objects.retain(|_, object| !object.is_temporary());
     Ok(Beyond { payload, logged, rows, last_epoch })
 }
 

@@ -1,6 +1,6 @@
 //! Transaction blocks. Writes of a block are collected and journaled as one entry at COMMIT, so they enter in one
 //! epoch or not at all. Reads inside a block see the database, not the block's own writes: statements that would
-//! depend on them are refused.
+//! depend on them are refused. Definitions take effect at once, so they must come before the block's writes.
 
 use types::{DeltaBatch, ObjectId};
 
@@ -10,6 +10,18 @@ use crate::api::TransactionStatus;
 pub struct Transaction {
     state: State,
     writes: Vec<(ObjectId, DeltaBatch)>,
+    settings: Vec<ChangedSetting>,
+    /// Command tags of what cannot be rolled back.
+    definitions: Vec<String>,
+}
+
+/// A setting that was changed inside a block.
+pub struct ChangedSetting {
+    pub name: String,
+    /// `None`: it was not set.
+    pub before: Option<String>,
+    /// Ends with the block, however that ends.
+    pub local: bool,
 }
 
 #[derive(Default, PartialEq, Eq, Clone, Copy)]
@@ -51,6 +63,35 @@ impl Transaction {
 
     pub fn write(&mut self, table: ObjectId, delta: DeltaBatch) {
         self.writes.push((table, delta));
+    }
+
+    /// Whether anything waits for COMMIT.
+    pub fn has_writes(&self) -> bool {
+        !self.writes.is_empty()
+    }
+
+    /// A definition took effect inside the block.
+    pub fn defined(&mut self, what: &str) {
+        if self.state == State::Open && !self.definitions.iter().any(|known| known == what) {
+            self.definitions.push(what.to_string());
+        }
+    }
+
+    /// Remembers a setting as it was, so that the end of the block can bring it back.
+    pub fn setting_changes(&mut self, setting: ChangedSetting) {
+        if self.state == State::Open {
+            self.settings.push(setting);
+        }
+    }
+
+    /// Settings changed in the block that ends, the last first.
+    pub fn take_settings(&mut self) -> impl Iterator<Item = ChangedSetting> + use<> {
+        std::mem::take(&mut self.settings).into_iter().rev()
+    }
+
+    /// The definitions of the block that ends.
+    pub fn take_definitions(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.definitions)
     }
 
     pub fn wrote(&self, table: ObjectId) -> bool {

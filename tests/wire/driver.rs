@@ -14,16 +14,24 @@ use crate::start;
 async fn prepared_statements_and_types() {
     let (place, server) = start("driver");
     let client = server.connect().await;
-    let create = "CREATE TABLE typed (id bigint PRIMARY KEY, small smallint, whole int, single real, twice double precision,
+    let create =
+        "CREATE TABLE typed (id bigint PRIMARY KEY, small smallint, whole int, single real, twice double precision,
         flag boolean, note text, bytes bytea, at timestamp, instant timestamptz, tags text[])";
     client.batch_execute(create).await.unwrap();
-    let insert = client
-        .prepare("INSERT INTO typed VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)")
-        .await
-        .unwrap();
+    let insert =
+        client.prepare("INSERT INTO typed VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)").await.unwrap();
     let expected = [
-        Type::INT8, Type::INT2, Type::INT4, Type::FLOAT4, Type::FLOAT8, Type::BOOL, Type::TEXT, Type::BYTEA,
-        Type::TIMESTAMP, Type::TIMESTAMPTZ, Type::TEXT_ARRAY,
+        Type::INT8,
+        Type::INT2,
+        Type::INT4,
+        Type::FLOAT4,
+        Type::FLOAT8,
+        Type::BOOL,
+        Type::TEXT,
+        Type::BYTEA,
+        Type::TIMESTAMP,
+        Type::TIMESTAMPTZ,
+        Type::TEXT_ARRAY,
     ];
     assert_eq!(insert.params(), expected);
     let at = UNIX_EPOCH + Duration::from_micros(1_767_323_045_123_456);
@@ -74,12 +82,16 @@ async fn prepared_statements_and_types() {
 async fn many_rows_come_whole() {
     let (_place, server) = start("many");
     let client = server.connect().await;
-    let rows = client.query("SELECT value, 'row ' || value FROM generate_series(1, 200000)", &[]).await.unwrap();
+    let hundred = (0..100).map(|n| format!("({n})")).collect::<Vec<_>>().join(", ");
+    client.batch_execute(&format!("CREATE TABLE t (n int); INSERT INTO t VALUES {hundred}")).await.unwrap();
+    let sql = "SELECT a.n * 10000 + b.n * 100 + c.n AS n, 'row ' || c.n AS label FROM t a, t b, t c WHERE a.n < 20";
+    let rows = client.query(sql, &[]).await.unwrap();
     assert_eq!(rows.len(), 200_000);
-    assert_eq!(rows.iter().map(|row| row.get::<_, i64>(0)).sum::<i64>(), 200_000 * 200_001 / 2);
-    assert_eq!(rows[199_999].get::<_, &str>(1).len(), "row 200000".len());
+    let sum: i64 = rows.iter().map(|row| i64::from(row.get::<_, i32>(0))).sum();
+    assert_eq!(sum, 200_000 * 199_999 / 2);
+    assert!(rows.iter().all(|row| row.get::<_, &str>(1).starts_with("row ")));
     let copied: Vec<_> = client
-        .copy_out("COPY (SELECT * FROM generate_series(1, 50000)) TO STDOUT")
+        .copy_out("COPY (SELECT a.n, b.n FROM t a, t b, t c WHERE c.n < 5) TO STDOUT")
         .await
         .unwrap()
         .try_collect()
@@ -94,10 +106,7 @@ async fn transactions_are_all_or_nothing() {
     let mut client = server.connect().await;
     let other = server.connect().await;
     client.batch_execute("CREATE TABLE a (n int); CREATE TABLE b (n int)").await.unwrap();
-    client
-        .batch_execute("CREATE MATERIALIZED VIEW both AS SELECT a.n AS n FROM a JOIN b ON a.n = b.n")
-        .await
-        .unwrap();
+    client.batch_execute("CREATE MATERIALIZED VIEW both AS SELECT a.n AS n FROM a JOIN b ON a.n = b.n").await.unwrap();
     let block = client.transaction().await.unwrap();
     block.execute("INSERT INTO a VALUES ($1)", &[&1i32]).await.unwrap();
     block.execute("INSERT INTO b VALUES ($1)", &[&1i32]).await.unwrap();
@@ -115,7 +124,7 @@ async fn transactions_are_all_or_nothing() {
     assert_eq!(value(&other, "SELECT (SELECT count(*) FROM a) + (SELECT count(*) FROM b)").await.as_deref(), Some("2"));
 
     let block = client.transaction().await.unwrap();
-    let portal = block.bind("SELECT * FROM generate_series(1, 5)", &[]).await.unwrap();
+    let portal = block.bind("VALUES (1), (2), (3), (4), (5)", &[]).await.unwrap();
     let mut fetched = vec![];
     for _ in 0..3 {
         fetched.push(block.query_portal(&portal, 2).await.unwrap().len());

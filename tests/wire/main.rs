@@ -1,6 +1,6 @@
 //! The wire as clients meet it, against the real binary: raw protocol scripts (`scripts/`, run by `script.rs`), what ends
 //! a statement early (`interrupts.rs`), subscriptions (`subscriptions.rs`), and three real clients: tokio-postgres
-//! (`driver.rs`), psql (`psql.rs`) and psycopg (`psycopg.rs`, `psycopg_checks.py`).
+//! (`driver.rs`), psql (`psql.rs`) and psycopg (`psycopg.rs`, `psycopg_checks.py`). What belongs to one session is in `sessions.rs`.
 //!
 //! psql and psycopg are programs of their own: where one isn't installed its test says so and passes, unless
 //! `HIGHWATER_REQUIRE_CLIENTS` is set, as `.ci/run` does. `HIGHWATER_TEST_PSQL` and `HIGHWATER_TEST_PYTHON` name them.
@@ -17,14 +17,17 @@ mod process;
 mod psql;
 mod psycopg;
 mod script;
+mod sessions;
 mod subscriptions;
 
 use process::{Options, Place, Server};
 
+const OPTIONS: Options = Options { workers: 2, checkpoint_interval_ms: 10_000 };
+
 /// A server of its own for one test.
 fn start(name: &str) -> (Place, Server) {
     let place = Place::new(name);
-    let server = Server::start(&place, Options { workers: 2, checkpoint_interval_ms: 10_000 });
+    let server = Server::start(&place, OPTIONS);
     (place, server)
 }
 

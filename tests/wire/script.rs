@@ -1,7 +1,7 @@
 //! Protocol scripts: what a client sends and what comes back, message by message, as text.
 //!
 //! A script is a file of `tests/wire/scripts`. Lines that begin with `<` are answers, all others are sent; `#` begins
-//! a comment. Answers are written as `client.rs` shows them, and `< closed` is the end of the connection.
+//! a comment. Answers are written as `client.rs` shows them, and `< end` is that of the connection.
 //!
 //! ```text
 //! query select 1 as a; select 2 as b
@@ -43,7 +43,7 @@ pub async fn run(address: SocketAddr, name: &str) {
             if update && lines.peek().is_none_or(|next| next.starts_with("< ") || next.is_empty()) {
                 while let Ok(answer) = tokio::time::timeout(SILENCE, answer(&mut client)).await {
                     seen += &format!("< {answer}\n");
-                    if answer == "closed" {
+                    if answer == "end" {
                         break;
                     }
                 }
@@ -60,7 +60,7 @@ pub async fn run(address: SocketAddr, name: &str) {
 }
 
 async fn answer(client: &mut Client) -> String {
-    client.message().await.unwrap_or_else(|| "closed".to_owned())
+    client.message().await.unwrap_or_else(|| "end".to_owned())
 }
 
 fn tail(seen: &str) -> String {

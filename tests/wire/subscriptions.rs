@@ -13,10 +13,7 @@ async fn a_quiet_subscription_delivers_one_row_at_once() {
     let (place, server) = start("quiet");
     let writer = server.connect().await;
     writer.batch_execute("CREATE TABLE t (k int PRIMARY KEY, v int)").await.unwrap();
-    writer
-        .batch_execute("CREATE MATERIALIZED VIEW total AS SELECT count(*) AS n, sum(v) AS v FROM t")
-        .await
-        .unwrap();
+    writer.batch_execute("CREATE MATERIALIZED VIEW total AS SELECT count(*) AS n, sum(v) AS v FROM t").await.unwrap();
     let mut raw = client::Client::start(server.socket_address()).await;
     raw.send(&client::query("SUBSCRIBE t")).await;
     assert_eq!(raw.message().await.unwrap(), "columns hw_epoch:20:0 hw_diff:20:0 k:23:0 v:23:0");
@@ -37,6 +34,31 @@ async fn a_quiet_subscription_delivers_one_row_at_once() {
 }
 
 #[tokio::test]
+async fn a_portal_takes_a_subscription_in_portions() {
+    let (_place, server) = start("portions");
+    let mut raw = client::Client::start(server.socket_address()).await;
+    raw.query("create table t (k int); insert into t values (7), (7)").await;
+    raw.query("begin").await;
+    let start = [
+        client::parse("", "subscribe to (select count(*) as n from t)", &[]),
+        client::bind("s", "", &[], &[], &[]),
+        client::execute("s", 1),
+        client::sync(),
+    ];
+    raw.send(&start.concat()).await;
+    let messages = raw.until_ready().await;
+    assert!(messages[2].ends_with(" 1 2"), "{messages:?}");
+    assert_eq!(messages[3..], ["suspended", "ready T"]);
+    // The next portion waits for a change.
+    raw.send(&[client::execute("s", 2), client::sync()].concat()).await;
+    let writer = server.connect().await;
+    writer.batch_execute("INSERT INTO t VALUES (8)").await.unwrap();
+    let messages = raw.until_ready().await;
+    assert!(messages[0].ends_with(" -1 2") && messages[1].ends_with(" 1 3"), "{messages:?}");
+    assert_eq!(raw.query("rollback").await, ["tag ROLLBACK", "ready I"]);
+}
+
+#[tokio::test]
 async fn snapshot_progress_and_retractions() {
     let (_place, server) = start("progress");
     let writer = server.connect().await;
@@ -50,7 +72,12 @@ async fn snapshot_progress_and_retractions() {
         let at: i64 = row.get(0);
         assert!(at >= epoch, "epochs never go back");
         epoch = at;
-        (row.get::<_, Option<i64>>(1), row.get::<_, bool>(2), row.get::<_, Option<i32>>(3), row.get::<_, Option<i32>>(4))
+        (
+            row.get::<_, Option<i64>>(1),
+            row.get::<_, bool>(2),
+            row.get::<_, Option<i32>>(3),
+            row.get::<_, Option<i32>>(4),
+        )
     };
     assert_eq!(next().await, (Some(1), false, Some(1), Some(10)));
     assert_eq!(next().await, (None, true, None, None));

@@ -9,12 +9,15 @@ use super::tag;
 use crate::api::Response;
 use crate::clock::ClockMessage;
 use crate::session::Session;
+use crate::transaction::ChangedSetting;
 
 pub(crate) fn set(session: &mut Session, local: bool, name: &str, value: Option<&str>) -> Result<Response, SqlError> {
     if local && !session.transaction.is_open() {
         session.warning(SqlState::NoActiveSqlTransaction, "SET LOCAL can only be used in transaction blocks");
         return tag("SET");
     }
+    let before = session.parameters.get(name);
+    session.transaction.setting_changes(ChangedSetting { name: name.to_string(), before, local });
     match value {
         Some(value) => {
             if Arc::make_mut(&mut session.parameters).set(name, value)? {
@@ -24,6 +27,18 @@ pub(crate) fn set(session: &mut Session, local: bool, name: &str, value: Option<
         None => Arc::make_mut(&mut session.parameters).reset(name)?,
     }
     tag("SET")
+}
+
+/// Brings back what a block has set: all of it if the block was rolled back, else what was local to it.
+pub(crate) fn end_block(session: &mut Session, committed: bool) {
+    for setting in session.transaction.take_settings().filter(|setting| setting.local || !committed) {
+        let parameters = Arc::make_mut(&mut session.parameters);
+        // It had this value before, so it is accepted again.
+        let _ = match &setting.before {
+            Some(value) => parameters.set(&setting.name, value).map(|_| ()),
+            None => parameters.reset(&setting.name),
+        };
+    }
 }
 
 pub(crate) fn reset(session: &mut Session, name: Option<&str>) -> Result<Response, SqlError> {
@@ -66,13 +81,15 @@ pub(crate) fn cancel_jobs(session: &mut Session, ids: &[u32]) -> Result<Response
     tag("CANCEL JOBS")
 }
 
-pub(crate) fn discard_all(session: &mut Session) -> Result<Response, SqlError> {
+pub(crate) async fn discard_all(session: &mut Session) -> Result<Response, SqlError> {
     if session.transaction.is_open() {
         let message = "DISCARD ALL cannot run inside a transaction block";
         return Err(SqlError::new(SqlState::ActiveSqlTransaction, message));
     }
     session.prepared.clear();
     session.cursors().clear();
+    let views = std::mem::take(&mut session.temporary_views);
+    super::create_view::drop_temporary(session.engine.shared.clone(), views).await;
     Arc::make_mut(&mut session.parameters).reset_all();
     tag("DISCARD ALL")
 }
