@@ -143,7 +143,7 @@ fn start(
     let epoch = if fresh { payload.epoch } else { beyond.last_epoch + INCARNATION_GAP };
     let oracle = Oracle::new(epoch);
     let (clock_sender, clock_receiver) = clock_channel();
-    let checkpointer = Checkpointer::start(store.clone(), config.workers, clock_sender.clone());
+    let checkpointer = Checkpointer::start(store.clone(), config.workers, clock_sender.clone(), budget.account());
     let slot: Arc<Mutex<Option<std::sync::Weak<Shared>>>> = Arc::default();
     let lookup_slot = slot.clone();
     let lookup = move |id| {

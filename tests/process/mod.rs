@@ -12,7 +12,9 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
-use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
+use futures::StreamExt;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio_postgres::{AsyncMessage, Client, NoTls, SimpleQueryMessage};
 
 /// A server that isn't ready by then hangs.
 const READY_MAX: Duration = Duration::from_secs(60);
@@ -239,6 +241,26 @@ impl Address {
         // Ends with the client, or with the server.
         tokio::spawn(connection);
         Ok(client)
+    }
+}
+
+impl Address {
+    /// With the messages of the notices and warnings that come.
+    pub async fn connect_with_notices(&self) -> (Client, UnboundedReceiver<String>) {
+        let configuration = format!("host=127.0.0.1 port={} user=highwater dbname=highwater", self.port);
+        let (client, mut connection) =
+            tokio_postgres::connect(&configuration, NoTls).await.expect("it accepts clients");
+        let (sender, notices) = unbounded_channel();
+        let mut messages = futures::stream::poll_fn(move |ctx| connection.poll_message(ctx));
+        tokio::spawn(async move {
+            while let Some(Ok(message)) = messages.next().await {
+                if let AsyncMessage::Notice(notice) = message {
+                    // The test may not want them any more.
+                    let _ = sender.send(notice.message().to_owned());
+                }
+            }
+        });
+        (client, notices)
     }
 }
 

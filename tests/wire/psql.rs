@@ -98,7 +98,8 @@ async fn the_describe_commands() {
     assert!(rows("\\l").starts_with("highwater|highwater|UTF8|C|C|"), "{}", rows("\\l"));
     assert_eq!(rows("\\df"), "");
     assert_eq!(rows("\\du").lines().next(), Some("ann|Superuser, Create role, Create DB, Bypass RLS|{}"));
-    assert_eq!(rows("\\dt nosuch"), "");
+    let ended = run(&psql, &server, &["-c", "\\dt nosuch"]);
+    assert_eq!((ended.code, ended.err.as_str()), (Some(0), "Did not find any relation named \"nosuch\"."));
     let table = "                        Table \"public.orders\"
   Column  |           Type           | Collation | Nullable | Default 
 ----------+--------------------------+-----------+----------+---------

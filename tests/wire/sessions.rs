@@ -1,8 +1,8 @@
 //! What belongs to one session and what others see of it: temporary views, the search path, definitions in transaction
 //! blocks, activity.
 
+use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
-use tokio_postgres::{AsyncMessage, Client, NoTls};
 
 use crate::interrupts::wait_for;
 use crate::process::{Server, describe, rows, value};
@@ -93,17 +93,7 @@ async fn statements_follow_the_search_path() {
 async fn definitions_in_a_block_take_effect_at_once() {
     let (place, server) = start("definitions");
     let other = server.connect().await;
-    let configuration = format!("host=127.0.0.1 port={} user=ann", server.socket_address().port());
-    let (client, mut connection) = tokio_postgres::connect(&configuration, NoTls).await.unwrap();
-    let (sender, mut warnings) = tokio::sync::mpsc::unbounded_channel();
-    let mut messages = futures::stream::poll_fn(move |ctx| connection.poll_message(ctx));
-    tokio::spawn(async move {
-        while let Some(Ok(message)) = futures::StreamExt::next(&mut messages).await {
-            if let AsyncMessage::Notice(notice) = message {
-                sender.send(notice.message().to_owned()).expect("the test listens");
-            }
-        }
-    });
+    let (client, mut warnings) = server.address().connect_with_notices().await;
     client.batch_execute("BEGIN; CREATE TABLE a (n int); INSERT INTO a VALUES (1)").await.unwrap();
     assert_eq!(value(&other, "SELECT count(*) FROM a").await.as_deref(), Some("0"));
     let refused = fails(&client, "CREATE TABLE b (n int)").await;
