@@ -184,15 +184,8 @@ impl Writer {
                 Message::GiveUp(relation) => self.leave_out(relation),
                 Message::Stop => return,
             }
-            self.count_memory();
             self.commit_if_complete();
         }
-    }
-
-    fn count_memory(&mut self) {
-        let blocks = self.pending.iter().flat_map(|pending| pending.blocks.iter().flatten());
-        let bytes = blocks.map(StateBlock::memory_bytes).sum();
-        self.memory.set(bytes);
     }
 
     /// Takes a relation out of the running checkpoint.
@@ -201,6 +194,7 @@ impl Writer {
             pending.missing.remove(&relation);
             pending.blocks.iter_mut().for_each(|b| b.retain(|block| block.relation != relation));
             pending.request.payload.dataflows.retain(|id| *id != relation);
+            self.memory.set(pending.blocks.iter().flatten().map(StateBlock::memory_bytes).sum());
         }
     }
 
@@ -220,7 +214,7 @@ impl Writer {
             pending.missing.remove(&dataflow);
         }
         for table in cut.tables.into_iter().filter(|t| t.batches.iter().any(|b| b.num_rows() > 0)) {
-            pending.blocks[worker].push(StateBlock {
+            let block = StateBlock {
                 relation: dataflow,
                 operator,
                 table: table.table,
@@ -230,7 +224,9 @@ impl Writer {
                 },
                 vnode_columns: table.vnode_columns,
                 batches: table.batches,
-            });
+            };
+            self.memory.set(self.memory.bytes() + block.memory_bytes());
+            pending.blocks[worker].push(block);
         }
     }
 
