@@ -8,5 +8,6 @@ mod object;
 pub use catalog::{Catalog, CatalogChange};
 pub use error::CatalogError;
 pub use object::{
-    CatalogObject, ColumnEntry, DEFAULT_SCHEMA, ObjectBody, SourceBody, TableBody, ViewBody, WatermarkEntry,
+    CatalogObject, ColumnEntry, DEFAULT_SCHEMA, ObjectBody, SourceBody, TEMPORARY_SCHEMA, TableBody, ViewBody,
+    WatermarkEntry,
 };

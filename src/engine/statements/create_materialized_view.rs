@@ -32,13 +32,17 @@ pub(crate) async fn execute(
     let ddl = shared.ddl.lock().await;
     let catalog = shared.catalog();
     let (schema, name) = names::split(&create.name)?;
-    let schema = names::schema_or_default(&catalog, schema)?;
+    let schema = names::schema_or_default(&catalog, schema, &context.session.search_path)?;
     if catalog.find(Some(&schema), &name).is_some() || shared.is_reserved(&schema, &name) {
         return already_exists(session, &name, create.if_not_exists, "CREATE MATERIALIZED VIEW");
     }
     shared.check_memory()?;
     let id = shared.allocate_id();
     let planned = plan(&context, create, id)?;
+    if planned.depends_on.iter().any(|id| session.temporary_views.contains(id)) {
+        let message = "materialized views must not use temporary tables or views";
+        return Err(SqlError::unsupported(message, "Create the view it reads without TEMPORARY."));
+    }
     planned.notices.iter().for_each(|notice| session.notice(notice));
     let object = object(create, &planned, id, schema.clone(), name.clone(), text);
     let reservation = shared.reserve(schema, name.clone());

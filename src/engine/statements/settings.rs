@@ -59,7 +59,9 @@ fn remember(session: &mut Session, local: bool, name: &str) {
 pub(crate) fn end_block(session: &mut Session, committed: bool) {
     let BlockSettings { at_begin, before_local } = std::mem::take(&mut session.block_settings);
     let undone: Vec<(String, Option<String>)> = match (committed, at_begin) {
-        (false, Some(at_begin)) => at_begin.all().map(|(name, value)| (name.clone(), Some(value.clone()))).collect(),
+        (false, Some(at_begin)) => {
+            session.parameters.all().map(|(name, _)| (name.clone(), at_begin.get(name))).collect()
+        }
         _ => before_local.into_iter().collect(),
     };
     for (name, value) in undone {
@@ -76,8 +78,14 @@ pub(crate) fn end_block(session: &mut Session, committed: bool) {
 
 pub(crate) fn reset(session: &mut Session, name: Option<&str>) -> Result<Response, SqlError> {
     match name {
-        Some(name) => Arc::make_mut(&mut session.parameters).reset(name)?,
-        None => Arc::make_mut(&mut session.parameters).reset_all(),
+        Some(name) => {
+            remember(session, false, name);
+            Arc::make_mut(&mut session.parameters).reset(name)?;
+        }
+        None => {
+            session.block_settings.before_local.clear();
+            Arc::make_mut(&mut session.parameters).reset_all();
+        }
     }
     tag("RESET")
 }
@@ -114,13 +122,15 @@ pub(crate) fn cancel_jobs(session: &mut Session, ids: &[u32]) -> Result<Response
     tag("CANCEL JOBS")
 }
 
-pub(crate) fn discard_all(session: &mut Session) -> Result<Response, SqlError> {
+pub(crate) async fn discard_all(session: &mut Session) -> Result<Response, SqlError> {
     if session.transaction.is_open() {
         let message = "DISCARD ALL cannot run inside a transaction block";
         return Err(SqlError::new(SqlState::ActiveSqlTransaction, message));
     }
     session.prepared.clear();
     session.cursors().clear();
+    let views = std::mem::take(&mut session.temporary_views);
+    super::create_view::drop_temporary(session.engine.shared.clone(), views).await;
     Arc::make_mut(&mut session.parameters).reset_all();
     tag("DISCARD ALL")
 }

@@ -29,7 +29,7 @@ impl Target {
     pub fn resolve(context: &Context, name: &ast::ObjectName) -> Result<Target, SqlError> {
         let (schema, name) = names::split(name)?;
         let catalog = context.shared.catalog();
-        let object = catalog.resolve(schema.as_deref(), &name).map_err(|e| e.to_sql_error())?.clone();
+        let object = context.resolve(&catalog, schema.as_deref(), &name)?.clone();
         if !matches!(object.body, ObjectBody::Table(_)) {
             let message = format!("cannot change {} \"{name}\"", object.kind_name());
             return Err(SqlError::new(SqlState::WrongObjectType, message)

@@ -69,7 +69,12 @@ impl Context {
             return Ok(source);
         }
         let object = match name.schema() {
-            Some(schema) if !self.catalog.schemas.iter().any(|s| s == schema) => None,
+            // Schemas of temporary objects are in no list; a session has its own on its search path.
+            Some("pg_temp") => {
+                let own = self.session.search_path.iter().find(|s| s.starts_with(catalog::TEMPORARY_SCHEMA));
+                own.and_then(|schema| self.catalog.find(Some(schema), name.table()))
+            }
+            Some(schema) if !self.catalog.schemas.iter().chain(&self.session.search_path).any(|s| s == schema) => None,
             Some(schema) => self.catalog.find(Some(schema), name.table()),
             None => self.session.search_path.iter().find_map(|s| self.catalog.find(Some(s), name.table())),
         };
