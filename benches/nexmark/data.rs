@@ -124,6 +124,7 @@ fn object(id: ObjectId, table: &str, columns: &[(&'static str, DataType)]) -> Ca
                 max_future_us: i64::MAX,
             }),
             bounded: true,
+            keeps: Default::default(),
         }),
         depends_on: vec![],
         sql: String::new(),

@@ -43,6 +43,7 @@ fn catalog() -> Arc<Catalog> {
         allowed_lateness_us: 0,
         idle_timeout_us: i64::MAX,
         max_future_us: i64::MAX,
+        follow_clock: false,
     };
     let body = SourceBody {
         options: vec![],
@@ -51,6 +52,7 @@ fn catalog() -> Arc<Catalog> {
         format_options: vec![],
         watermark: Some(watermark),
         bounded: true,
+        keeps: Default::default(),
     };
     let mut catalog = Catalog::new();
     catalog.apply(CatalogChange::Put(CatalogObject {

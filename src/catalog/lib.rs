@@ -8,6 +8,7 @@ mod object;
 pub use catalog::{Catalog, CatalogChange};
 pub use error::CatalogError;
 pub use object::{
-    CatalogObject, ColumnEntry, DEFAULT_SCHEMA, ObjectBody, SourceBody, TEMPORARY_SCHEMA, TableBody, ViewBody,
+    CatalogObject, ColumnEntry, DEFAULT_SCHEMA, KeepingTables, ObjectBody, SourceBody, TEMPORARY_SCHEMA, TableBody,
+    ViewBody,
     WatermarkEntry,
 };

@@ -74,6 +74,21 @@ pub struct SourceBody {
     pub format_options: Vec<(String, String)>,
     pub watermark: Option<WatermarkEntry>,
     pub bounded: bool,
+    #[serde(default)]
+    pub keeps: KeepingTables,
+}
+
+/// Tables that keep what is left out of a source. The source depends on them, not they on it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeepingTables {
+    pub late_rows: Option<ObjectId>,
+    pub dead_letter: Option<ObjectId>,
+}
+
+impl KeepingTables {
+    pub fn ids(&self) -> Vec<ObjectId> {
+        [self.late_rows, self.dead_letter].into_iter().flatten().collect()
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -82,6 +97,9 @@ pub struct TableBody {
     pub primary_key: Vec<usize>,
     pub append_only: bool,
     pub watermark: Option<WatermarkEntry>,
+    /// Table that keeps the rows left out as late.
+    #[serde(default)]
+    pub late_rows: Option<ObjectId>,
     /// A table with a connector stores the rows of this source (same id space: the table's own id + its source's).
     pub source: Option<SourceBody>,
     /// The persisted dataflow that keeps the table readable, as JSON (`dataflow::DataflowGraph`).
@@ -97,6 +115,12 @@ pub struct ViewBody {
     /// (column, bound) as in the plan's last node, for views on this view.
     pub bounds: Vec<(usize, EventTimeBound)>,
     pub emit_on_window_close: bool,
+    /// `on_error = 'dead_letter'`: the view that shows its errors.
+    #[serde(default)]
+    pub dead_letter: Option<ObjectId>,
+    /// Of such a view: the one whose errors it shows. It comes and goes with that.
+    #[serde(default)]
+    pub errors_of: Option<ObjectId>,
     /// Options as given (`on_error`, `retain_history`).
     pub options: Vec<(String, String)>,
     /// False while it is being built.

@@ -68,6 +68,9 @@ pub struct Admitted {
     /// Positions of rows left out as late, and refused.
     pub late: Vec<u64>,
     pub refused: Vec<u64>,
+    /// Where they stand in the chunk: the rows left out as late, each with its partition's line then; the refused.
+    pub late_rows: Vec<(u32, i64)>,
+    pub refused_rows: Vec<u32>,
     /// Decisions taken while admitting; empty on replay.
     pub decisions: Vec<Decision>,
 }
@@ -253,16 +256,22 @@ impl Admission {
         // Until the first row is left out, `kept` stands for all rows so far.
         let mut all_kept = true;
         let (mut late, mut refused) = (vec![], vec![]);
+        let (mut late_rows, mut refused_rows) = (vec![], vec![]);
         let nulls = times.nulls();
         for (row, ts) in times.values().iter().enumerate() {
             let left_out = if nulls.is_some_and(|n| n.is_null(row)) {
                 None
             } else if refuse(chunk.positions[row], *ts) {
+                refused_rows.push(row as u32);
                 Some(&mut refused)
             } else {
-                let bar = own.max(entry).saturating_sub(allowed_lateness_us);
+                let line = own.max(entry);
                 own = own.max(ts.saturating_sub(delay_us));
-                (*ts < bar).then_some(&mut late)
+                let is_late = *ts < line.saturating_sub(allowed_lateness_us);
+                if is_late {
+                    late_rows.push((row as u32, line));
+                }
+                is_late.then_some(&mut late)
             };
             match left_out {
                 None if all_kept => {}
@@ -281,7 +290,7 @@ impl Admission {
         if all_kept {
             return Admitted::whole(chunk);
         }
-        Admitted { late, refused, ..Admitted::some(chunk, kept) }
+        Admitted { late, refused, late_rows, refused_rows, ..Admitted::some(chunk, kept) }
     }
 
     /// Recomputes the watermark; it only grows.
@@ -325,19 +334,18 @@ impl PartitionLine {
 
 impl Admitted {
     fn whole(chunk: &Chunk) -> Self {
-        Admitted {
-            rows: chunk.rows.clone(),
-            positions: chunk.positions.clone(),
-            late: vec![],
-            refused: vec![],
-            decisions: vec![],
-        }
+        Admitted::of(chunk.rows.clone(), chunk.positions.clone())
     }
 
     fn some(chunk: &Chunk, kept: Vec<u32>) -> Self {
         let positions = kept.iter().map(|row| chunk.positions[*row as usize]).collect();
         let rows = take_record_batch(&chunk.rows, &UInt32Array::from(kept)).expect("rows of this batch");
-        Admitted { rows, positions, late: vec![], refused: vec![], decisions: vec![] }
+        Admitted::of(rows, positions)
+    }
+
+    fn of(rows: RecordBatch, positions: Vec<u64>) -> Self {
+        let (late, refused, late_rows, refused_rows, decisions) = Default::default();
+        Admitted { rows, positions, late, refused, late_rows, refused_rows, decisions }
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use serde::{Deserialize, Serialize};
+use types::SqlState;
 
 use crate::ConnectorError;
 
@@ -98,6 +99,7 @@ pub struct Chunk {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecordError {
     pub position: u64,
+    pub state: SqlState,
     pub reason: String,
     /// At most `limits::SOURCE_ERROR_BYTES_MAX`.
     pub raw: Vec<u8>,

@@ -103,7 +103,7 @@ fn errors_to_batch(errors: &[ErrorDelta]) -> RecordBatch {
     let columns: Vec<(&str, ArrayRef)> = vec![
         ("state", Arc::new(StringArray::from_iter_values(errors.iter().map(|e| e.state.code())))),
         ("message", Arc::new(StringArray::from_iter_values(errors.iter().map(|e| &e.message)))),
-        ("detail", Arc::new(StringArray::from_iter(errors.iter().map(|e| e.detail.as_deref())))),
+        ("row", Arc::new(StringArray::from_iter(errors.iter().map(|e| e.row.as_deref())))),
         ("diff", Arc::new(Int64Array::from_iter_values(errors.iter().map(|e| e.diff)))),
     ];
     RecordBatch::try_from_iter(columns).expect("columns have one length")
@@ -112,13 +112,13 @@ fn errors_to_batch(errors: &[ErrorDelta]) -> RecordBatch {
 fn errors_from_batch(batch: &RecordBatch) -> Vec<ErrorDelta> {
     use arrow::array::{Array, AsArray};
     let (states, messages) = (batch.column(0).as_string::<i32>(), batch.column(1).as_string::<i32>());
-    let details = batch.column(2).as_string::<i32>();
+    let rows = batch.column(2).as_string::<i32>();
     let diffs = batch.column(3).as_primitive::<arrow::datatypes::Int64Type>();
     (0..batch.num_rows())
         .map(|row| ErrorDelta {
             state: SqlState::from_code(states.value(row)).unwrap_or(SqlState::InternalError),
             message: messages.value(row).to_string(),
-            detail: details.is_valid(row).then(|| details.value(row).to_string()),
+            row: rows.is_valid(row).then(|| rows.value(row).to_string()),
             diff: diffs.value(row),
         })
         .collect()

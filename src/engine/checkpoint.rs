@@ -31,6 +31,9 @@ pub struct CheckpointPayload {
     /// Table writes and catalog changes at or below this journal position are inside the checkpoint.
     pub table_position: u64,
     pub table_watermarks: BTreeMap<ObjectId, i64>,
+    /// Late rows of tables.
+    #[serde(default)]
+    pub table_late: BTreeMap<ObjectId, u64>,
     pub catalog: Catalog,
     /// Journal position of the last catalog change in `catalog`.
     pub catalog_position: u64,

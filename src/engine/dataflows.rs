@@ -13,8 +13,9 @@ use types::{DeltaBatch, Epoch, EpochRecord, ObjectId, SqlError, SqlState, ToSqlS
 use crate::clock::{ClockMessage, JoinPoint, Readable};
 use crate::engine::Shared;
 use crate::feed::{self, FeedControl, FeedStart};
-use crate::history::{HistoryCursor, HistoryStep, Replayed, SourceHistory};
+use crate::history::{HistoryCursor, Replayed, SourceHistory};
 use crate::jobs::Job;
+use crate::logged::LoggedSteps;
 use crate::relation::{Relation, SourceRuntime};
 
 /// Private epochs in flight while catching up.
@@ -74,7 +75,7 @@ fn build_steps(shared: &Shared, relation: &Relation, job: &Job, temporary: bool)
         CatchUp::new(shared, relation.id, &started, job).run()?;
     }
     for (source, columns) in sources.iter().filter(|(source, _)| !source.started()) {
-        start_feed(shared, source, columns, vec![], None)?;
+        start_feed(shared, source, columns, LoggedSteps::default(), None)?;
     }
     Ok(())
 }
@@ -107,6 +108,14 @@ pub(crate) fn wait_complete(shared: &Shared, relation: &Relation, job: &Job) -> 
     // The pin raises the floor, so that every later read is at or above this epoch.
     let pin = shared.oracle.pin(&[relation.id]);
     wait_frontier(shared, relation.id, pin.epoch(), job)
+}
+
+/// Waits until the relation has sealed what it caught up with, or has failed.
+pub(crate) fn wait_joined(shared: &Shared, relation: &Relation, job: &Job) -> Result<(), SqlError> {
+    match wait_frontier(shared, relation.id, barrier(shared)?, job) {
+        Err(_) if shared.oracle.failure(relation.id).is_some() => Ok(()),
+        joined => joined,
+    }
 }
 
 /// An epoch that the clock opens from now on.
@@ -150,7 +159,7 @@ pub(crate) fn start_feed(
     shared: &Shared,
     source: &Arc<SourceRuntime>,
     columns: &BTreeSet<usize>,
-    logged: Vec<HistoryStep>,
+    logged: LoggedSteps,
     repeated: Option<std::sync::mpsc::Sender<()>>,
 ) -> Result<(), SqlError> {
     start_feed_at(shared, source, columns, Default::default(), source.new_admission(), logged, repeated)
@@ -163,7 +172,7 @@ pub(crate) fn start_feed_at(
     columns: &BTreeSet<usize>,
     offsets: connectors::Offsets,
     admission: connectors::admission::Admission,
-    logged: Vec<HistoryStep>,
+    logged: LoggedSteps,
     repeated: Option<std::sync::mpsc::Sender<()>>,
 ) -> Result<(), SqlError> {
     let mut feed = source.feed.lock().expect("not poisoned");
@@ -182,6 +191,7 @@ pub(crate) fn start_feed_at(
         repeated,
         columns: projection,
         time_column: source.watermark.as_ref().map(|w| w.column),
+        keeper: source.keeper.clone(),
     };
     let handle = feed::start(start, shared.clock.clone(), shared.budget.clone());
     feed.control = Some(handle.control.clone());
@@ -208,6 +218,21 @@ fn widen(shared: &Shared, source: &SourceRuntime, columns: &BTreeSet<usize>) -> 
     // An error means the feed stopped before it answered; then, too, nothing more comes.
     let _ = reached.recv();
     Ok(())
+}
+
+/// Makes durable what the sources `ids` have brought into tables that stay: with the sources goes the history that
+/// would bring it again. They are stopped first, so that nothing follows.
+pub(crate) fn settle_kept(shared: &Shared, ids: &[ObjectId]) -> Result<(), SqlError> {
+    let keepers: Vec<_> = ids.iter().filter(|id| shared.source(**id).is_some_and(|s| s.keeper.is_some())).collect();
+    if keepers.is_empty() {
+        return Ok(());
+    }
+    for id in keepers {
+        send(shared, ClockMessage::StopFeed { source: *id })?;
+    }
+    let (reply, done) = oneshot::channel();
+    send(shared, ClockMessage::CheckpointNow { reply })?;
+    done.blocking_recv().map_err(|_| stopped())
 }
 
 /// Removes a dataflow and its relation. Readers that hold its pages keep them.

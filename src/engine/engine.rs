@@ -16,6 +16,7 @@ use crate::clock::{ClockMessage, TableWrite};
 use crate::config::EngineConfig;
 use crate::gate::JournalGate;
 use crate::jobs::Jobs;
+use crate::late_counts::LateCounts;
 use crate::log::{CatalogEntry, KIND_CATALOG};
 use crate::oracle::Oracle;
 use crate::recovery;
@@ -52,8 +53,8 @@ pub(crate) struct Shared {
     pub next_id: std::sync::atomic::AtomicU32,
     /// Names of views that are being built.
     pub reserved: Arc<Mutex<Vec<(String, String)>>>,
-    /// Late rows of tables since start.
-    pub late: Mutex<BTreeMap<ObjectId, u64>>,
+    /// Late rows of tables.
+    pub late: Arc<LateCounts>,
     pub started_us: i64,
     pub ready: std::sync::atomic::AtomicBool,
 }
@@ -151,14 +152,6 @@ impl Shared {
     pub fn reserve(&self, schema: String, name: String) -> Reservation {
         self.reserved.lock().expect("not poisoned").push((schema.clone(), name.clone()));
         Reservation { list: self.reserved.clone(), schema, name }
-    }
-
-    pub fn count_late(&self, table: ObjectId, rows: u64) {
-        *self.late.lock().expect("not poisoned").entry(table).or_default() += rows;
-    }
-
-    pub fn late_counts(&self) -> BTreeMap<ObjectId, u64> {
-        self.late.lock().expect("not poisoned").clone()
     }
 
     /// Journals catalog changes, waits until they are durable, then shows them to everyone. The caller holds `ddl`.

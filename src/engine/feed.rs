@@ -11,11 +11,14 @@ use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use connectors::admission::{Admission, Decision};
-use connectors::{ConnectorError, Offsets, OpenRequest, ReadEvent, RecordError, SourceConfig, SourceReader};
+use connectors::{ConnectorError, Offsets, OpenRequest, ReadEvent, SourceConfig, SourceReader};
 use types::{MemoryBudget, ObjectId, WATERMARK_END, limits};
 
 use crate::clock::ClockMessage;
-use crate::history::{HistoryCursor, HistoryEvent, HistoryStep, Replayed, SourceHistory};
+use crate::history::{HistoryCursor, HistoryEvent, Replayed};
+use crate::keeper::{Keeper, KeptRows};
+use crate::left_out::{LeftOut, SourceError};
+use crate::logged::LoggedSteps;
 use crate::time::now_us;
 
 /// Longest wait for input before control messages and idleness are looked at again.
@@ -37,7 +40,9 @@ pub struct FeedChunk {
     pub watermark: i64,
     pub ended: bool,
     pub late: u64,
-    pub errors: Vec<(String, RecordError)>,
+    pub errors: Vec<SourceError>,
+    /// For the tables that keep what is left out.
+    pub kept: Vec<KeptRows>,
     pub bytes: u64,
 }
 
@@ -59,13 +64,14 @@ pub struct FeedStart {
     pub admission: Admission,
     pub offsets: Offsets,
     /// Logged steps after `offsets` that must be repeated exactly before new decisions are taken.
-    pub logged: Vec<HistoryStep>,
+    pub logged: LoggedSteps,
     /// Answered by the clock once the logged steps are in epochs.
     pub repeated: Option<Sender<()>>,
     /// Columns of the source, ascending, with the event-time column among them.
     pub columns: Vec<usize>,
     /// Event-time column of the source.
     pub time_column: Option<usize>,
+    pub keeper: Option<Arc<Keeper>>,
 }
 
 /// The clock's and the engine's end of a feed.
@@ -220,18 +226,11 @@ impl Feed {
                 let admitted = self.start.admission.admit(&chunk, now);
                 self.offsets.insert(chunk.partition.clone(), chunk.to);
                 // Entry lines and refusals hold for these rows: they come first.
-                out.events.extend(admitted.decisions.into_iter().map(HistoryEvent::Decided));
+                out.events.extend(admitted.decisions.iter().cloned().map(HistoryEvent::Decided));
                 out.events.push(HistoryEvent::Read { partition: chunk.partition.clone(), to: chunk.to });
-                out.late = admitted.late.len() as u64;
-                out.rows = admitted.rows;
                 out.bytes = chunk.bytes;
-                let refused = admitted.refused.into_iter().map(|position| RecordError {
-                    position,
-                    reason: "event time is further ahead of the clock than max_future allows".into(),
-                    raw: vec![],
-                });
-                let named = chunk.errors.into_iter().chain(refused).map(|e| (chunk.partition.clone(), e));
-                out.errors = named.collect();
+                self.leave_out(&mut out, LeftOut::of(chunk, &admitted), None);
+                out.rows = admitted.rows;
             }
             ReadEvent::PartitionAdded(name) => decisions.extend(self.start.admission.enter(&name, now)),
             ReadEvent::PartitionEnded(name) => {
@@ -288,8 +287,22 @@ impl Feed {
             ended: false,
             late: 0,
             errors: vec![],
+            kept: vec![],
             bytes: 0,
         }
+    }
+
+    /// Counts what is outside the relation, and keeps it where asked.
+    fn leave_out(&self, out: &mut FeedChunk, left_out: LeftOut, logged: Option<&LoggedSteps>) {
+        out.late = left_out.late_positions.len() as u64;
+        out.kept = self.start.keeper.as_ref().map(|keeper| keeper.keep(&left_out, logged)).unwrap_or_default();
+        let partition = left_out.partition;
+        let errors = left_out.errors.into_iter().map(|error| SourceError {
+            seen_us: logged.and_then(|logged| logged.time_of(&partition, error.position)),
+            partition: partition.clone(),
+            error,
+        });
+        out.errors = errors.collect();
     }
 
     fn open(&self) -> Result<Box<dyn SourceReader>, ConnectorError> {
@@ -323,17 +336,19 @@ impl Feed {
     /// Repeats the logged steps after the checkpoint; their rows flow again, their decisions are not taken anew.
     /// False: the engine is stopping.
     fn repeat_logged(&mut self) -> Result<bool, ConnectorError> {
-        let logged = SourceHistory { steps: std::mem::take(&mut self.start.logged) };
+        let logged = std::mem::take(&mut self.start.logged);
         let admission = self.start.admission.clone();
         let config = self.start.config.clone();
         let mut cursor = HistoryCursor::new(config, self.columns.to_vec(), self.offsets.clone(), admission);
-        let alive = cursor.advance(&logged, |replayed, admission| {
+        let alive = cursor.advance(&logged.history, |replayed, admission| {
             let mut out = self.empty_chunk();
             match replayed {
-                Replayed::Rows { partition, to, rows, refused } => {
+                Replayed::Rows { partition, to, rows, refused, bytes, left_out } => {
                     let refusal = |position| Decision::Refused { partition: partition.clone(), position };
                     out.events.extend(refused.into_iter().map(refusal).map(HistoryEvent::Decided));
                     out.events.push(HistoryEvent::Read { partition, to });
+                    out.bytes = bytes;
+                    self.leave_out(&mut out, left_out, Some(&logged));
                     out.rows = rows;
                 }
                 Replayed::Decided(decision) => out.events.push(HistoryEvent::Decided(decision.clone())),

@@ -12,6 +12,8 @@ use connectors::admission::{Admission, Decision};
 use connectors::{Chunk, ConnectorError, Offsets, OpenRequest, ReadEvent, SourceConfig};
 use serde::{Deserialize, Serialize};
 
+use crate::left_out::LeftOut;
+
 /// One thing that happened to a source, in order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum HistoryEvent {
@@ -90,7 +92,7 @@ impl SourceHistory {
 /// What a replay brings, in order.
 pub enum Replayed<'a> {
     /// Admitted rows of one partition, read up to `to`. Refused positions lie inside.
-    Rows { partition: String, to: u64, rows: RecordBatch, refused: Vec<u64> },
+    Rows { partition: String, to: u64, rows: RecordBatch, refused: Vec<u64>, bytes: u64, left_out: LeftOut },
     /// Applied to the admission already.
     Decided(&'a Decision),
 }
@@ -159,9 +161,10 @@ impl HistoryCursor {
                     let refused = refused_in(step, &chunk);
                     let admitted = self.admission.admit_logged(&chunk, &refused);
                     self.position.insert(chunk.partition.clone(), chunk.to);
-                    let rows =
-                        Replayed::Rows { partition: chunk.partition, to: chunk.to, rows: admitted.rows, refused };
-                    if !deliver(rows, &self.admission) {
+                    let (partition, to, bytes) = (chunk.partition.clone(), chunk.to, chunk.bytes);
+                    let left_out = LeftOut::of(chunk, &admitted);
+                    let rows = admitted.rows;
+                    if !deliver(Replayed::Rows { partition, to, rows, refused, bytes, left_out }, &self.admission) {
                         return Ok(false);
                     }
                 }

@@ -1,7 +1,8 @@
 //! The database: sessions, statements, epochs, reads, durability. Everything a client can do, without the wire.
 //!
 //! Where to read: `engine.rs` (what is shared), `recovery.rs` (opening), `clock/` (input → epochs), `oracle.rs`
-//! (which epoch a query reads), `feed.rs` + `history.rs` (sources), `tables.rs` (writes), `dataflows.rs` (bringing a
+//! (which epoch a query reads), `feed.rs` + `history.rs` (sources), `keeper.rs`
+//! (what sources leave out), `tables.rs` (writes), `dataflows.rs` (bringing a
 //! view to life), `checkpoint.rs`, `session.rs` + `statements/` (one file per statement), `reads/` (DataFusion),
 //! `system/` (system relations). Threads: hw-clock, hw-checkpoint, hw-journal (state), hw-src-*, timely's workers,
 //! hw-query; nothing CPU-bound runs on the caller's runtime.
@@ -16,7 +17,11 @@ mod feed;
 mod gate;
 mod history;
 mod jobs;
+mod keeper;
+mod late_counts;
+mod left_out;
 mod log;
+mod logged;
 mod metrics;
 mod oracle;
 mod parameters;

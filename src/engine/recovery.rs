@@ -22,8 +22,10 @@ use crate::config::EngineConfig;
 use crate::dataflows;
 use crate::engine::{Engine, Shared, clock_channel, event_handler};
 use crate::gate::JournalGate;
-use crate::history::{HistoryStep, SourceHistory};
+use crate::keeper::Keeper;
+use crate::late_counts::LateCounts;
 use crate::log::{CatalogEntry, EpochEntry, KIND_CATALOG, KIND_EPOCH, KIND_TABLE_ROWS};
+use crate::logged::LoggedSteps;
 use crate::oracle::Oracle;
 use crate::relation::{Relation, SourceRuntime};
 use crate::source_stats::SourceStats;
@@ -41,7 +43,7 @@ const QUERY_THREADS_MIN: usize = 2;
 struct Beyond {
     payload: CheckpointPayload,
     /// Steps per source after the checkpoint.
-    logged: BTreeMap<ObjectId, SourceHistory>,
+    logged: BTreeMap<ObjectId, LoggedSteps>,
     /// Undecoded rows of tables, in journal order.
     rows: Vec<JournalEntry>,
     last_epoch: Epoch,
@@ -85,6 +87,7 @@ fn read_beyond(recovered: &Recovered) -> Result<Beyond, SqlError> {
         wall_time_us: 0,
         table_position: 0,
         table_watermarks: BTreeMap::new(),
+        table_late: BTreeMap::new(),
         catalog: Catalog::new(),
         catalog_position: 0,
         dataflows: vec![],
@@ -96,7 +99,7 @@ fn read_beyond(recovered: &Recovered) -> Result<Beyond, SqlError> {
         }
         _ => initial,
     };
-    let mut logged: BTreeMap<ObjectId, SourceHistory> = BTreeMap::new();
+    let mut logged: BTreeMap<ObjectId, LoggedSteps> = BTreeMap::new();
     let (mut rows, mut last_epoch) = (vec![], payload.epoch);
     for entry in &recovered.entries {
         match entry.kind {
@@ -116,7 +119,7 @@ fn read_beyond(recovered: &Recovered) -> Result<Beyond, SqlError> {
                     last_epoch = last_epoch.max(epoch.epoch);
                     for (source, events) in epoch.sources {
                         let history = logged.entry(source).or_default();
-                        events.into_iter().for_each(|event| history.push(event));
+                        events.into_iter().for_each(|event| history.push(event, epoch.wall_time_us));
                     }
                 }
             }
@@ -158,6 +161,7 @@ fn start(
         let _ = wake.lock().expect("not poisoned").send(ClockMessage::Durable);
     }));
     let gate = Arc::new(JournalGate::default());
+    let late = Arc::new(LateCounts::restored(payload.table_late.clone()));
     let clock_start = ClockStart {
         epoch,
         incarnation: payload.incarnation + 1,
@@ -168,6 +172,7 @@ fn start(
         catalog_position: payload.catalog_position,
         checkpoint_interval: config.checkpoint_interval,
         gate: gate.clone(),
+        late: late.clone(),
     };
     let clock =
         Clock::new(clock_receiver, runtime.clone(), oracle.clone(), store.clone(), checkpointer.clone(), clock_start);
@@ -200,7 +205,7 @@ fn start(
         queries: Mutex::new(Some(queries)),
         next_id: payload.catalog.next_id.max(leftover).into(),
         reserved: Arc::default(),
-        late: Mutex::default(),
+        late,
         started_us: now_us(),
         ready: false.into(),
     });
@@ -246,7 +251,9 @@ pub(crate) fn register_source(
     let stats = payload.map(|p| SourceStats::restored(p.counters.clone(), p.watermark, p.ended)).unwrap_or_default();
     let stats = Arc::new(stats);
     let bound = configured.options.freshness == connectors::Freshness::Bound;
-    let source = SourceRuntime::new(object.id, object.name.clone(), configured, body.watermark.clone(), stats.clone());
+    let keeper = Keeper::of(object, body, &shared.catalog());
+    let (id, name) = (object.id, object.name.clone());
+    let source = SourceRuntime::new(id, name, configured, body.watermark.clone(), stats.clone(), keeper);
     let entry = SourceEntry {
         source: object.id,
         history: payload.map(|p| p.history.clone()).unwrap_or_default(),
@@ -347,7 +354,7 @@ fn restart_feeds(
     let sources: Vec<Arc<SourceRuntime>> = shared.lock_sources().values().cloned().collect();
     for source in sources {
         let payload = beyond.payload.sources.get(&source.id);
-        let logged: Vec<HistoryStep> = beyond.logged.get(&source.id).map(|h| h.steps.clone()).unwrap_or_default();
+        let logged = beyond.logged.get(&source.id).cloned().unwrap_or_default();
         let had_run = payload.is_some_and(|p| !p.history.steps.is_empty()) || !logged.is_empty();
         if !had_run {
             continue;
@@ -370,7 +377,9 @@ fn marker_of(markers: &mut Vec<std::sync::mpsc::Receiver<()>>) -> Sender<()> {
 fn rebuild_relations(shared: &Shared, graphs: Vec<Arc<DataflowGraph>>) -> Result<(), SqlError> {
     for graph in graphs {
         let job = shared.jobs.start(format!("rebuild relation {}", graph.relation));
-        dataflows::build(shared, graph, &job, false)?;
+        let relation = dataflows::build(shared, graph, &job, false)?;
+        // Whoever reads it is built next and starts from a snapshot: what came after that would not be sealed there.
+        dataflows::wait_joined(shared, &relation, &job)?;
     }
     Ok(())
 }

@@ -15,6 +15,7 @@ use types::{Epoch, ObjectId, SqlError};
 use catalog::WatermarkEntry;
 
 use crate::feed::FeedControl;
+use crate::keeper::Keeper;
 use crate::source_stats::SourceStats;
 
 /// A relation kept by a dataflow: a table, a materialized view, the query behind a subscription.
@@ -24,6 +25,8 @@ pub struct Relation {
     /// By worker.
     pub shards: Arc<Vec<Arc<Shard>>>,
     pub graph: Arc<DataflowGraph>,
+    /// Its errors are rows of another relation.
+    errors_apart: bool,
 }
 
 impl Relation {
@@ -34,12 +37,16 @@ impl Relation {
         };
         let schema = spec.schema.clone();
         let shards = (0..workers).map(|_| Shard::new(schema.clone(), spec.key.clone())).collect();
-        Arc::new(Relation { id: graph.relation, schema, shards: Arc::new(shards), graph: graph.clone() })
+        let (id, shards, errors_apart) = (graph.relation, Arc::new(shards), spec.errors_apart);
+        Arc::new(Relation { id, schema, shards, graph: graph.clone(), errors_apart })
     }
 
-    /// The first error that the relation holds at `epoch`, over all workers: an error and its retraction may lie in
-    /// different shards.
+    /// The first error that the relation holds at `epoch`, over all workers (an error and its retraction may lie in
+    /// different shards), unless it can be read in spite of them.
     pub fn error_at(&self, epoch: Epoch) -> Option<SqlError> {
+        if self.errors_apart {
+            return None;
+        }
         let snapshots: Vec<_> = self.shards.iter().map(|shard| shard.snapshot(epoch)).collect();
         first_error(&snapshots)
     }
@@ -52,6 +59,7 @@ pub struct SourceRuntime {
     pub config: Arc<dyn SourceConfig>,
     pub watermark: Option<WatermarkEntry>,
     pub stats: Arc<SourceStats>,
+    pub keeper: Option<Arc<Keeper>>,
     pub feed: Mutex<SourceFeed>,
 }
 
@@ -70,9 +78,10 @@ impl SourceRuntime {
         configured: ConfiguredSource,
         watermark: Option<WatermarkEntry>,
         stats: Arc<SourceStats>,
+        keeper: Option<Arc<Keeper>>,
     ) -> Arc<SourceRuntime> {
         let config = configured.config;
-        Arc::new(SourceRuntime { id, name, config, watermark, stats, feed: Mutex::default() })
+        Arc::new(SourceRuntime { id, name, config, watermark, stats, keeper, feed: Mutex::default() })
     }
 
     /// Admission before the first row.
@@ -96,8 +105,11 @@ impl SourceRuntime {
         self.feed.lock().expect("not poisoned").control.is_some()
     }
 
-    /// `columns` with the event-time column, ascending.
+    /// `columns` with the event-time column, ascending; all of a source that keeps what it leaves out.
     pub fn projection(&self, columns: &BTreeSet<usize>) -> Vec<usize> {
+        if self.keeper.is_some() {
+            return (0..self.config.schema().fields().len()).collect();
+        }
         let mut columns = columns.clone();
         columns.extend(self.watermark.as_ref().map(|w| w.column));
         columns.into_iter().collect()

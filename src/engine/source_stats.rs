@@ -6,9 +6,9 @@ use std::sync::Mutex;
 use arrow::array::RecordBatch;
 use connectors::RecordError;
 use serde::{Deserialize, Serialize};
-use types::{SqlError, limits};
+use types::{SqlError, SqlState, limits};
 
-use crate::time::now_us;
+use crate::left_out::SourceError;
 
 /// What survives a restart.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,8 +26,15 @@ pub struct KeptError {
     pub partition: String,
     pub position: u64,
     pub reason: String,
+    #[serde(default = "unknown_state")]
+    pub state: SqlState,
     pub raw: Vec<u8>,
     pub at_us: i64,
+}
+
+/// Of records that were kept before states were.
+fn unknown_state() -> SqlState {
+    SqlState::BadCopyFileFormat
 }
 
 /// A reading of everything.
@@ -56,7 +63,8 @@ impl SourceStats {
         bytes: u64,
         watermark: Option<i64>,
         ended: bool,
-        errors: Vec<(String, RecordError)>,
+        errors: Vec<SourceError>,
+        now_us: i64,
     ) {
         let mut inner = self.inner.lock().expect("not poisoned");
         inner.counters.rows += rows.num_rows() as u64;
@@ -65,12 +73,13 @@ impl SourceStats {
         inner.counters.errors += errors.len() as u64;
         inner.watermark = watermark;
         inner.ended |= ended;
-        for (partition, error) in errors {
+        for SourceError { partition, error, seen_us } in errors {
             if inner.counters.kept.len() == limits::SOURCE_ERRORS_KEPT_MAX {
                 inner.counters.kept.pop_front();
             }
-            let RecordError { position, reason, raw } = error;
-            inner.counters.kept.push_back(KeptError { partition, position, reason, raw, at_us: now_us() });
+            let RecordError { position, state, reason, raw } = error;
+            let at_us = seen_us.unwrap_or(now_us);
+            inner.counters.kept.push_back(KeptError { partition, position, reason, state, raw, at_us });
         }
     }
 

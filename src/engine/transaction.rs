@@ -2,14 +2,15 @@
 //! epoch or not at all. Reads inside a block see the database, not the block's own writes: statements that would
 //! depend on them are refused. Definitions take effect at once, so they must come before the block's writes.
 
-use types::{DeltaBatch, ObjectId};
+use types::ObjectId;
 
 use crate::api::TransactionStatus;
+use crate::tables::TableChange;
 
 #[derive(Default)]
 pub struct Transaction {
     state: State,
-    writes: Vec<(ObjectId, DeltaBatch)>,
+    writes: Vec<TableChange>,
     /// Command tags of what cannot be rolled back.
     definitions: Vec<String>,
 }
@@ -51,8 +52,8 @@ impl Transaction {
         self.state == State::Open
     }
 
-    pub fn write(&mut self, table: ObjectId, delta: DeltaBatch) {
-        self.writes.push((table, delta));
+    pub fn write(&mut self, change: TableChange) {
+        self.writes.push(change);
     }
 
     /// Whether anything waits for COMMIT.
@@ -73,11 +74,11 @@ impl Transaction {
     }
 
     pub fn wrote(&self, table: ObjectId) -> bool {
-        self.writes.iter().any(|(t, _)| *t == table)
+        self.writes.iter().any(|change| change.table == table)
     }
 
     /// Ends the block; its writes if it may commit.
-    pub fn end(&mut self) -> (bool, Vec<(ObjectId, DeltaBatch)>) {
+    pub fn end(&mut self) -> (bool, Vec<TableChange>) {
         let committed = self.state == State::Open;
         self.state = State::Idle;
         (committed, std::mem::take(&mut self.writes))

@@ -1,16 +1,15 @@
 //! What we use of DataFusion's physical layer: expressions over batches, and recompute of touched keys.
 //! Owns the persisted form of both, so nothing above stores a DataFusion type. SQL functions live in [`functions`].
 
-mod describe;
 mod error;
 mod expr;
 pub mod functions;
 mod recompute;
 
-pub use describe::{failing_key, failing_row};
 pub use error::KernelError;
 pub use expr::{
-    CompiledExpr, Evaluated, Literal, ScalarExpr, cast_array, evaluate_delta, from_logical, scalar_value_to_literal,
+    CompiledExpr, Evaluated, Literal, OnError, ScalarExpr, cast_array, evaluate_delta, from_logical,
+    scalar_value_to_literal,
 };
 pub use recompute::{
     FrameBound, FrameSpec, RecomputeCall, RecomputeKind, RecomputeSort, RecomputeSpec, Recomputed, Recomputer,

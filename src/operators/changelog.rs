@@ -129,8 +129,8 @@ fn render(out: &mut Output) -> String {
         lines.iter().for_each(|line| text += &format!("{line}\n"));
     }
     for error in std::mem::take(&mut out.errors) {
-        let detail = error.detail.map(|detail| format!(": {detail}")).unwrap_or_default();
-        text += &format!("error {:+} {} {}{detail}\n", error.diff, error.state, error.message);
+        let row = error.row.map(|row| format!(" {row}")).unwrap_or_default();
+        text += &format!("error {:+} {} {}{row}\n", error.diff, error.state, error.message);
     }
     text
 }

@@ -6,9 +6,9 @@ use crate::aggregate::{AggregateOperator, PartialAggregateOperator};
 use crate::spec::OperatorSpec;
 use crate::union::union_schema;
 use crate::{
-    BuildContext, EmitOnCloseOperator, FilterProjectOperator, JoinOperator, MaterializeOperator, Operator,
-    OperatorError, RecomputeOperator, SessionAggregateOperator, SessionOperator, TopNOperator, UnionOperator,
-    WindowOperator,
+    BuildContext, EmitOnCloseOperator, ErrorRowsOperator, FilterProjectOperator, IgnoreErrorsOperator, JoinOperator,
+    MaterializeOperator, Operator, OperatorError, RecomputeOperator, SessionAggregateOperator, SessionOperator,
+    TopNOperator, UnionOperator, WindowOperator,
 };
 
 impl OperatorSpec {
@@ -36,6 +36,8 @@ impl OperatorSpec {
             }
             OperatorSpec::EmitOnClose(spec) => Box::new(EmitOnCloseOperator::new(spec)?),
             OperatorSpec::Recompute(spec) => Box::new(RecomputeOperator::new(spec, ctx.worker, ctx.workers)?),
+            OperatorSpec::IgnoreErrors => Box::new(IgnoreErrorsOperator),
+            OperatorSpec::ErrorRows(spec) => Box::new(ErrorRowsOperator::new(spec)),
             OperatorSpec::Materialize(spec) => Box::new(MaterializeOperator::new(spec, ctx)),
         })
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array};
 use arrow::datatypes::{DataType, Schema, SchemaRef};
-use kernels::{CompiledExpr, KernelError, evaluate_delta};
+use kernels::{CompiledExpr, KernelError, OnError, evaluate_delta};
 use types::{DeltaBatch, EpochRecord};
 
 use crate::spec::FilterProjectSpec;
@@ -18,7 +18,7 @@ pub struct FilterProjectOperator {
     projection: Option<Vec<CompiledExpr>>,
     input: SchemaRef,
     output: SchemaRef,
-    null_on_error: bool,
+    on_error: OnError,
 }
 
 impl FilterProjectOperator {
@@ -42,13 +42,14 @@ impl FilterProjectOperator {
         }
         // A failing expression gives NULL whatever the plan knows about the expression.
         let output = if spec.null_on_error { nullable(&spec.output) } else { spec.output.clone() };
-        Ok(FilterProjectOperator { predicate, projection, input, output, null_on_error: spec.null_on_error })
+        let on_error = if spec.null_on_error { OnError::Null } else { OnError::Fail };
+        Ok(FilterProjectOperator { predicate, projection, input, output, on_error })
     }
 
     /// The rows for which the predicate is true.
     fn filter(&self, batch: DeltaBatch, out: &mut Output) -> Result<DeltaBatch, OperatorError> {
         let Some(predicate) = &self.predicate else { return Ok(batch) };
-        let evaluated = evaluate_delta(std::slice::from_ref(predicate), &batch, &self.input, self.null_on_error)?;
+        let evaluated = evaluate_delta(std::slice::from_ref(predicate), &batch, &self.input, self.on_error)?;
         out.errors.extend(evaluated.errors);
         let [verdict] = evaluated.columns.as_slice() else { unreachable!("one expression gives one column") };
         let chosen = match verdict.data_type() {
@@ -66,7 +67,7 @@ impl FilterProjectOperator {
             let rows = RecordBatch::try_new_with_options(self.output.clone(), columns, &options(batch.num_rows()))?;
             return Ok(batch.with_rows(rows));
         };
-        let evaluated = evaluate_delta(projection, &batch, &self.input, self.null_on_error)?;
+        let evaluated = evaluate_delta(projection, &batch, &self.input, self.on_error)?;
         out.errors.extend(evaluated.errors);
         let batch = match &evaluated.kept {
             Some(kept) => batch.take(kept),
@@ -183,6 +184,22 @@ mod tests {
                 +3 2 50
             "#]],
         );
+    }
+
+    #[test]
+    fn errors_name_their_row_on_request() {
+        let spec = FilterProjectSpec { name_rows: true, ..divide(false) };
+        let script = "
+            k:int v:int
+            + 0 1
+            -2 0 2
+            seal 1";
+        let expect = expect![[r#"
+            seal 1:
+            error +1 22012 division by zero (k: 0, v: 1)
+            error -2 22012 division by zero (k: 0, v: 2)
+        "#]];
+        check(build(spec, "k:int v:int"), script, expect);
     }
 
     #[test]

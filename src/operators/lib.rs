@@ -11,6 +11,7 @@ mod changelog;
 mod construct;
 mod dirt;
 mod emit_on_close;
+mod error_rows;
 mod filter_project;
 mod join;
 mod materialize;
@@ -26,6 +27,7 @@ mod window;
 
 pub use aggregate::{AggregateOperator, PartialAggregateOperator};
 pub use emit_on_close::EmitOnCloseOperator;
+pub use error_rows::{ErrorRowsOperator, IgnoreErrorsOperator};
 pub use filter_project::FilterProjectOperator;
 pub use join::JoinOperator;
 pub use materialize::MaterializeOperator;

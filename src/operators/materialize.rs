@@ -141,13 +141,13 @@ fn error_batch(errors: &[ErrorDelta]) -> RecordBatch {
     let schema = Schema::new(vec![
         Field::new("state", DataType::Utf8, false),
         Field::new("message", DataType::Utf8, false),
-        Field::new("detail", DataType::Utf8, true),
+        Field::new("row", DataType::Utf8, true),
         Field::new(DIFF_COLUMN, DataType::Int64, false),
     ]);
     let columns: Vec<ArrayRef> = vec![
         Arc::new(StringArray::from_iter_values(errors.iter().map(|e| e.state.code()))),
         Arc::new(StringArray::from_iter_values(errors.iter().map(|e| &e.message))),
-        Arc::new(StringArray::from_iter(errors.iter().map(|e| e.detail.as_deref()))),
+        Arc::new(StringArray::from_iter(errors.iter().map(|e| e.row.as_deref()))),
         Arc::new(Int64Array::from_iter_values(errors.iter().map(|e| e.diff))),
     ];
     RecordBatch::try_new(Arc::new(schema), columns).expect("columns of one length")
@@ -158,14 +158,14 @@ fn errors_of(batch: &RecordBatch) -> Result<Vec<ErrorDelta>, OperatorError> {
         let array = batch.columns().get(column).and_then(|c| c.as_string_opt::<i32>());
         array.ok_or_else(|| OperatorError::internal("a checkpointed error has no text"))
     };
-    let (states, messages, details) = (text(0)?, text(1)?, text(2)?);
+    let (states, messages, rows) = (text(0)?, text(1)?, text(2)?);
     let diffs = batch.columns().get(3).and_then(|c| c.as_primitive_opt::<Int64Type>());
     let diffs = diffs.ok_or_else(|| OperatorError::internal("a checkpointed error has no diff"))?;
     let error = |row: usize| {
         let state = SqlState::from_code(states.value(row))
             .ok_or_else(|| OperatorError::internal(format!("unknown SQLSTATE {}", states.value(row))))?;
-        let detail = details.is_valid(row).then(|| details.value(row).to_string());
-        Ok(ErrorDelta { state, message: messages.value(row).to_string(), detail, diff: diffs.value(row) })
+        let named = rows.is_valid(row).then(|| rows.value(row).to_string());
+        Ok(ErrorDelta { row: named, ..ErrorDelta::new(state, messages.value(row), diffs.value(row)) })
     };
     (0..batch.num_rows()).map(error).collect()
 }
@@ -182,7 +182,13 @@ mod tests {
         move || {
             let schema = changelog::schema("k:int v:text");
             let shard = Shard::new(schema.clone(), key.clone());
-            let spec = MaterializeSpec { relation: ObjectId(7), key: key.clone(), schema, append_only: false };
+            let spec = MaterializeSpec {
+                relation: ObjectId(7),
+                key: key.clone(),
+                schema,
+                append_only: false,
+                errors_apart: false,
+            };
             let ctx = BuildContext { worker: 0, workers: 1, shard: Arc::new(move |_| shard.clone()) };
             Box::new(MaterializeOperator::new(&spec, &ctx))
         }
@@ -269,12 +275,18 @@ mod tests {
 
     #[test]
     fn errors_are_kept_over_a_restart_and_heal() {
-        let error = |diff| {
-            let detail = Some("It failed for the row (k)=(1).".into());
-            ErrorDelta { state: SqlState::DivisionByZero, message: "division by zero".into(), detail, diff }
+        let error = |diff| ErrorDelta {
+            row: Some("(k: 0)".into()),
+            ..ErrorDelta::new(SqlState::DivisionByZero, "division by zero", diff)
         };
         let shard = Shard::new(changelog::schema("k:int v:text"), None);
-        let spec = MaterializeSpec { relation: ObjectId(7), key: None, schema: shard.schema(), append_only: false };
+        let spec = MaterializeSpec {
+            relation: ObjectId(7),
+            key: None,
+            schema: shard.schema(),
+            append_only: false,
+            errors_apart: false,
+        };
         let own = shard.clone();
         let ctx = BuildContext { worker: 0, workers: 1, shard: Arc::new(move |_| own.clone()) };
         let mut operator = MaterializeOperator::new(&spec, &ctx);

@@ -28,6 +28,10 @@ pub enum OperatorSpec {
     EmitOnClose(CloseSpec),
     /// Any other DataFusion operation by recomputing the touched keys.
     Recompute(RecomputeSpec),
+    /// Passes rows; errors end here: they are shown elsewhere (`on_error = 'dead_letter'` of the relation that is read).
+    IgnoreErrors,
+    /// Errors as rows; rows end here.
+    ErrorRows(ErrorRowsSpec),
     /// Last node of a dataflow: keeps the relation readable.
     Materialize(MaterializeSpec),
 }
@@ -105,6 +109,9 @@ pub struct AggregateSpec {
     pub append_only: bool,
     /// `column` counts in the final output and is one of the group columns.
     pub close: Option<CloseSpec>,
+    /// `on_error = 'null'`: a result that leaves its type is NULL.
+    #[serde(default)]
+    pub null_on_error: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -155,6 +162,9 @@ pub struct SessionAggregateSpec {
     pub input: SchemaRef,
     pub output: SchemaRef,
     pub append_only: bool,
+    /// As in [`AggregateSpec`].
+    #[serde(default)]
+    pub null_on_error: bool,
 }
 
 /// Port 0 is left, port 1 right; both are exchanged by their keys. Output: left columns, then right columns
@@ -227,4 +237,15 @@ pub struct MaterializeSpec {
     pub key: Option<Vec<usize>>,
     pub schema: SchemaRef,
     pub append_only: bool,
+    /// Its errors don't keep anybody from reading its rows (`on_error = 'dead_letter'`).
+    #[serde(default)]
+    pub errors_apart: bool,
+}
+
+/// Output: relation, sqlstate, message, failed_row, all text; one row per error.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ErrorRowsSpec {
+    /// Name of the relation whose errors these are.
+    pub relation: String,
+    pub output: SchemaRef,
 }

@@ -147,8 +147,7 @@ pub(crate) fn panes_of(windows: &Windows, delta: &DeltaBatch, time_column: usize
 }
 
 pub(crate) fn time_out_of_range(diff: i64) -> ErrorDelta {
-    let message = "timestamp out of range for a window".into();
-    ErrorDelta { state: SqlState::DatetimeFieldOverflow, message, detail: None, diff }
+    ErrorDelta::new(SqlState::DatetimeFieldOverflow, "timestamp out of range for a window", diff)
 }
 
 /// The three window columns a table function appends.

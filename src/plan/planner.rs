@@ -7,7 +7,7 @@ use catalog::{Catalog, ColumnEntry};
 use dataflow::DataflowGraph;
 use datafusion_common::DFSchema;
 use datafusion_expr::{Expr, LogicalPlan};
-use kernels::ScalarExpr;
+use kernels::{OnError, ScalarExpr};
 use sql::ast;
 use types::{EventTimeBound, ObjectId};
 
@@ -52,8 +52,8 @@ pub struct PlannedQuery {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ViewPlanOptions {
     pub emit_on_window_close: bool,
-    /// `on_error = 'null'`.
-    pub null_on_error: bool,
+    /// `on_error`.
+    pub on_error: OnError,
 }
 
 /// A materialized view ready to be journaled and rendered.

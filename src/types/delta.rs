@@ -151,9 +151,15 @@ impl DeltaBatch {
 pub struct ErrorDelta {
     pub state: SqlState,
     pub message: String,
-    /// Which row or key failed, as a sentence.
-    pub detail: Option<String>,
+    /// What it failed for, as text: a row, the key of a group.
+    pub row: Option<String>,
     pub diff: i64,
+}
+
+impl ErrorDelta {
+    pub fn new(state: SqlState, message: impl Into<String>, diff: i64) -> Self {
+        ErrorDelta { state, message: message.into(), row: None, diff }
+    }
 }
 
 /// Sums `diffs` of equal rows and drops zeros.

@@ -35,6 +35,7 @@ states! {
     InvalidDatetimeFormat = "22007",
     DatetimeFieldOverflow = "22008",
     DivisionByZero = "22012",
+    CharacterNotInRepertoire = "22021",
     InvalidParameterValue = "22023",
     InvalidTextRepresentation = "22P02",
     InvalidBinaryRepresentation = "22P03",

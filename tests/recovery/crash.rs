@@ -82,7 +82,7 @@ fn file_source(path: &std::path::Path, name: &str, follow: bool) -> String {
     let path = path.display();
     format!(
         "CREATE SOURCE IF NOT EXISTS {name} {EVENTS_COLUMNS} WITH (connector = 'file', path = '{path}', \
-         follow = '{follow}') FORMAT PLAIN ENCODE CSV (header = 'true')"
+         follow = '{follow}', late_rows = 'late_{name}', dead_letter = 'bad_{name}') FORMAT PLAIN ENCODE CSV (header = 'true')"
     )
 }
 

@@ -17,6 +17,8 @@ const JITTER_MS: i64 = 4_000;
 /// Every so many rows one is hopelessly late.
 const LATE_EVERY: usize = 400;
 const LATE_MS: i64 = 90_000;
+/// And so many have a malformed record after them.
+const MALFORMED_EVERY: usize = 300;
 const KEYS: i64 = 30;
 
 /// Columns and watermark of the file's rows.
@@ -38,6 +40,9 @@ pub fn event_lines(seed: u64, rows: usize) -> Vec<String> {
         let label = ["red", "green", "blue", "a \"quoted\", label"][rng.random_range(0..4)];
         write!(line, ",\"{}\",{}", label.replace('"', "\"\""), timestamp(at_ms)).expect("a string takes text");
         lines.push(line);
+        if id % MALFORMED_EVERY == MALFORMED_EVERY - 1 {
+            lines.push(format!("oops {id}"));
+        }
     }
     lines.push(format!("{rows},-1,0,end,{}", timestamp(START_MS + rows as i64 * STEP_MS + 3_600_000)));
     lines

@@ -66,6 +66,12 @@ pub fn of_file() -> Vec<View> {
              FROM events WHERE v IS NOT NULL) WHERE rn <= 3",
         ),
         View::new("f_distinct", "SELECT DISTINCT k, label FROM events"),
+        View::new("f_late", "SELECT id, k, v, label, ts, hw_position, hw_watermark FROM late_events"),
+        View::new(
+            "f_late_by_key",
+            "SELECT l.k AS k, count(*) AS n, min(b.n) AS in_time FROM late_events l JOIN f_by_key b ON l.k = b.k GROUP BY l.k",
+        ),
+        View::new("f_bad", "SELECT position, error, sqlstate, raw FROM bad_events"),
         View::new("f_total", "SELECT count(*) AS n, sum(v) AS total FROM events"),
     ]
 }

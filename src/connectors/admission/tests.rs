@@ -40,6 +40,7 @@ fn a_row_is_late_below_the_line_of_the_rows_before_it() {
     let admitted = admission.admit(&chunk("p", 0, &some(&[100, 87, 86, 200, 186])), 0);
     assert_eq!(admitted.positions, [0, 1, 3]);
     assert_eq!(admitted.late, [2, 4]);
+    assert_eq!(admitted.late_rows, [(2, 90), (4, 190)]);
     assert_eq!(admitted.rows.num_rows(), 3);
     assert_eq!(admission.watermark(), 190);
 }

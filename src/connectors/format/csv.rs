@@ -7,7 +7,7 @@
 
 use arrow::datatypes::SchemaRef;
 
-use super::rows::RowBuilder;
+use super::rows::{Malformed, RowBuilder};
 use super::scan::{find_either, utf8_prefix};
 use super::{TextDecoder, match_name};
 use crate::ConnectorError;
@@ -95,7 +95,7 @@ impl CsvDecoder {
     /// One record from `at` on. Gives where the next one starts, or `None` if this one isn't complete.
     fn record(&mut self, input: &[u8], at: usize, block: &Block, rows: &mut RowBuilder) -> Option<usize> {
         let CsvDecoder { format, targets, scratch, .. } = self;
-        let mut problem: Option<String> = None;
+        let mut problem: Option<Malformed> = None;
         let scanned = scan_record(format, input, at, block.complete, scratch, |index, text, quoted| {
             if let Some(Some(column)) = targets.get(index) {
                 if !quoted && text == format.null {
@@ -114,15 +114,15 @@ impl CsvDecoder {
         };
         let raw = &input[at..record.end];
         if record.end > block.valid_utf8 && std::str::from_utf8(raw).is_err() {
-            problem = Some("invalid UTF-8".into());
+            problem = Some(Malformed::invalid_utf8());
         } else if let Some(malformed) = record.malformed {
             problem = Some(malformed.into());
         } else if record.fields != targets.len() {
-            problem = Some(format!("expected {} fields, found {}", targets.len(), record.fields));
+            problem = Some(format!("expected {} fields, found {}", targets.len(), record.fields).into());
         }
         match problem {
             None => rows.finish_row(block.base + at as u64),
-            Some(reason) => rows.fail_row(block.base + at as u64, reason, raw),
+            Some(why) => rows.fail_row(block.base + at as u64, why, raw),
         }
         Some(record.next)
     }

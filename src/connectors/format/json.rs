@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use arrow::datatypes::{DataType, SchemaRef};
 
 use super::json_syntax::{number, skip_space, skip_value, string, unescape, word};
-use super::rows::RowBuilder;
+use super::rows::{Malformed, RowBuilder};
 use super::scan::{find_either, utf8_prefix};
 use super::{TextDecoder, match_name};
 use crate::ConnectorError;
@@ -119,7 +119,7 @@ impl JsonDecoder {
     }
 
     /// Reads the object that starts at `at`; gives the position after it.
-    fn object(&mut self, input: &[u8], at: usize, rows: &mut RowBuilder) -> Result<usize, String> {
+    fn object(&mut self, input: &[u8], at: usize, rows: &mut RowBuilder) -> Result<usize, Malformed> {
         let mut pos = skip_space(input, at);
         if input.get(pos) != Some(&b'{') {
             return Err("not a JSON object".into());
@@ -139,7 +139,7 @@ impl JsonDecoder {
             };
             pos = skip_space(input, key.to + 1);
             if input.get(pos) != Some(&b':') {
-                return Err(format!("expected \":\" at byte {}", pos - at));
+                return Err(format!("expected \":\" at byte {}", pos - at).into());
             }
             pos = skip_space(input, pos + 1);
             // A key that matches only without regard to case doesn't replace one that is there.
@@ -151,13 +151,13 @@ impl JsonDecoder {
             match input.get(pos) {
                 Some(b',') => pos = skip_space(input, pos + 1),
                 Some(b'}') => return Ok(pos + 1),
-                _ => return Err(format!("expected \",\" or \"}}\" at byte {}", pos - at)),
+                _ => return Err(format!("expected \",\" or \"}}\" at byte {}", pos - at).into()),
             }
         }
         unreachable!("an object has fewer members than usize can count")
     }
 
-    fn value(&mut self, input: &[u8], pos: usize, column: usize, rows: &mut RowBuilder) -> Result<usize, String> {
+    fn value(&mut self, input: &[u8], pos: usize, column: usize, rows: &mut RowBuilder) -> Result<usize, Malformed> {
         match input.get(pos) {
             Some(b'"') => {
                 let text = string(input, pos)?;
@@ -208,9 +208,11 @@ impl JsonDecoder {
         }
     }
 
-    fn timestamp_number(&self, column: usize, text: &[u8], rows: &mut RowBuilder) -> Result<(), String> {
+    fn timestamp_number(&self, column: usize, text: &[u8], rows: &mut RowBuilder) -> Result<(), Malformed> {
         let Some(unit) = self.format.timestamp_unit else {
-            return Err(format!("{}: a number needs the format option timestamp_unit", rows.invalid(column, text)));
+            let mut why = rows.invalid(column, text);
+            why.reason += ": a number needs the format option timestamp_unit";
+            return Err(why);
         };
         let scale = match unit {
             TimestampUnit::Second => 6,
@@ -248,7 +250,7 @@ impl TextDecoder for JsonDecoder {
                 let end = skip_space(input, end);
                 match input.get(end) {
                     None | Some(b'\n') if end <= valid_utf8 || std::str::from_utf8(&input[at..end]).is_ok() => Ok(end),
-                    None | Some(b'\n') => Err("invalid UTF-8".into()),
+                    None | Some(b'\n') => Err(Malformed::invalid_utf8()),
                     Some(_) => Err("text after the JSON object".into()),
                 }
             });
@@ -257,11 +259,11 @@ impl TextDecoder for JsonDecoder {
                     rows.finish_row(base + at as u64);
                     end
                 }
-                Err(reason) => {
+                Err(why) => {
                     // Valid JSON has no raw line end inside, so the first one ends the record.
                     let end = find_either(input, at, b'\n', b'\n');
                     let raw = &input[at..end];
-                    rows.fail_row(base + at as u64, reason, raw.strip_suffix(b"\r").unwrap_or(raw));
+                    rows.fail_row(base + at as u64, why, raw.strip_suffix(b"\r").unwrap_or(raw));
                     end
                 }
             };

@@ -11,10 +11,36 @@ use arrow::array::{
 };
 use arrow::buffer::{Buffer, OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{ArrowNativeType, DataType, SchemaRef, TimeUnit};
+use types::SqlState;
 use types::limits::SOURCE_ERROR_BYTES_MAX;
 
 use super::text;
 use crate::{ConnectorError, RecordError};
+
+/// Why a record can't be decoded. From plain text: its form is not the format's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Malformed {
+    pub state: SqlState,
+    pub reason: String,
+}
+
+impl From<String> for Malformed {
+    fn from(reason: String) -> Self {
+        Malformed { state: SqlState::BadCopyFileFormat, reason }
+    }
+}
+
+impl From<&str> for Malformed {
+    fn from(reason: &str) -> Self {
+        reason.to_string().into()
+    }
+}
+
+impl Malformed {
+    pub fn invalid_utf8() -> Self {
+        Malformed { state: SqlState::CharacterNotInRepertoire, reason: "invalid UTF-8".into() }
+    }
+}
 
 /// Decoded rows with the position of each, and the records that could not be decoded.
 #[derive(Debug)]
@@ -40,7 +66,7 @@ impl RowBuilder {
     /// Adds the value of `column` to the open row. A second value for the same column replaces the first.
     /// On `Err` the reason; the caller then takes the row back with [`fail_row`](Self::fail_row).
     #[inline]
-    pub fn set_text(&mut self, column: usize, text: &[u8]) -> Result<(), String> {
+    pub fn set_text(&mut self, column: usize, text: &[u8]) -> Result<(), Malformed> {
         let row = self.positions.len();
         let builder = &mut self.columns[column];
         if builder.len() > row {
@@ -93,10 +119,11 @@ impl RowBuilder {
     }
 
     /// Takes back the open row and records why.
-    pub fn fail_row(&mut self, position: u64, reason: String, raw: &[u8]) {
+    pub fn fail_row(&mut self, position: u64, why: Malformed, raw: &[u8]) {
         self.abandon_row();
         let raw = raw[..raw.len().min(SOURCE_ERROR_BYTES_MAX)].to_vec();
-        self.errors.push(RecordError { position, reason, raw });
+        let Malformed { state, reason } = why;
+        self.errors.push(RecordError { position, state, reason, raw });
     }
 
     /// The rows so far as a batch; the builder is empty afterwards.
@@ -109,10 +136,12 @@ impl RowBuilder {
     }
 
     #[cold]
-    pub fn invalid(&self, column: usize, text: &[u8]) -> String {
+    pub fn invalid(&self, column: usize, text: &[u8]) -> Malformed {
         let field = self.schema.field(column);
         let shown = String::from_utf8_lossy(&text[..text.len().min(100)]);
-        format!("invalid value \"{shown}\" for column \"{}\" of type {}", field.name(), type_name(field.data_type()))
+        let (name, expected) = (field.name(), type_name(field.data_type()));
+        let reason = format!("invalid value \"{shown}\" for column \"{name}\" of type {expected}");
+        Malformed { state: SqlState::InvalidTextRepresentation, reason }
     }
 }
 

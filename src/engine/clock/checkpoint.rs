@@ -26,8 +26,8 @@ impl Clock {
 
     /// `position`: up to there everything journaled has been taken in.
     pub(super) fn begin_checkpoint(&mut self, epoch: Epoch, position: u64, concerned: &[ObjectId]) {
-        // Writes that still wait are not part of this epoch.
-        let settled = self.writes.front().map_or(position, |write| position.min(write.position - 1));
+        // Writes that still wait are not part of this epoch; some that came after `position` was asked for may be.
+        let settled = self.writes.front().map_or(position.max(self.table_position), |write| write.position - 1);
         self.checkpoint_running = true;
         self.last_checkpoint = Instant::now();
         self.dirty = false;
@@ -56,6 +56,7 @@ impl Clock {
             wall_time_us: self.wall_time_us,
             table_position: settled,
             table_watermarks: self.table_watermarks.clone(),
+            table_late: self.start.late.settle(settled),
             catalog: (*self.start.catalog).clone(),
             catalog_position: self.start.catalog_position,
             dataflows: dataflows.keys().copied().collect(),

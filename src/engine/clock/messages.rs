@@ -15,6 +15,7 @@ use types::{DeltaBatch, Epoch, EpochRecord, Incarnation, ObjectId, SqlError};
 use crate::feed::{FeedChunk, FeedHandle};
 use crate::gate::JournalGate;
 use crate::history::SourceHistory;
+use crate::late_counts::LateCounts;
 use crate::source_stats::SourceStats;
 
 pub enum ClockMessage {
@@ -33,6 +34,10 @@ pub enum ClockMessage {
     SetFeed {
         source: ObjectId,
         feed: FeedHandle,
+    },
+    /// Nothing more is read; what was read stays part of the source's history.
+    StopFeed {
+        source: ObjectId,
     },
     RemoveSource {
         source: ObjectId,
@@ -144,4 +149,5 @@ pub struct ClockStart {
     pub catalog_position: u64,
     pub checkpoint_interval: Duration,
     pub gate: Arc<JournalGate>,
+    pub late: Arc<LateCounts>,
 }

@@ -148,6 +148,7 @@ impl Clock {
                     source.feed = Some(feed);
                 }
             }
+            ClockMessage::StopFeed { source } => self.stop_feed(source),
             ClockMessage::RemoveSource { source } => self.remove_source(source),
             ClockMessage::Create { create, readable, temporary } => self.create(*create, readable, temporary),
             ClockMessage::Failed { dataflow } => {

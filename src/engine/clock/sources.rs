@@ -10,6 +10,7 @@ use super::Clock;
 use super::messages::SourceEntry;
 use crate::feed::{FeedChunk, FeedHandle};
 use crate::history::{HistoryEvent, SourceHistory};
+use crate::keeper;
 
 pub(super) struct Source {
     pub entry: SourceEntry,
@@ -41,7 +42,9 @@ impl Clock {
                 entry.watermark = Some(after);
             }
         }
-        entry.stats.record(&chunk.rows, chunk.late, chunk.bytes, entry.watermark, chunk.ended, chunk.errors);
+        let now_us = self.wall_time_us;
+        entry.stats.record(&chunk.rows, chunk.late, chunk.bytes, entry.watermark, chunk.ended, chunk.errors, now_us);
+        keeper::enter(chunk.kept, now_us, touched, batches);
         touched.insert(chunk.source);
         if chunk.rows.num_rows() > 0 {
             batches.push(FeedBatch {
@@ -54,13 +57,17 @@ impl Clock {
     }
 
     pub(super) fn remove_source(&mut self, id: ObjectId) {
+        self.stop_feed(id);
         self.chunks.retain(|chunk| chunk.source != id);
-        if let Some(source) = self.sources.remove(&id)
-            && let Some(feed) = source.feed
-        {
+        self.sources.remove(&id);
+    }
+
+    pub(super) fn stop_feed(&mut self, id: ObjectId) {
+        if let Some(feed) = self.sources.get_mut(&id).and_then(|source| source.feed.take()) {
             feed.stop();
         }
     }
+
     pub(super) fn histories(&self, dataflow: ObjectId) -> BTreeMap<ObjectId, SourceHistory> {
         let roots = self.dataflows.get(&dataflow).map(|d| &d.roots).into_iter().flatten();
         roots.filter_map(|r| self.sources.get(r).map(|s| (*r, s.entry.history.clone()))).collect()

@@ -11,6 +11,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use types::{ObjectId, SqlError, SqlState, ToSqlState};
 
 use super::create_source::already_exists;
+use super::error_views::{self, ErrorView};
 use super::{Context, names, tag};
 use crate::api::{Notice, NoticeSeverity, Response};
 use crate::dataflows;
@@ -44,14 +45,18 @@ pub(crate) async fn execute(
         return Err(SqlError::unsupported(message, "Create the view it reads without TEMPORARY."));
     }
     planned.notices.iter().for_each(|notice| session.notice(notice));
-    let object = object(create, &planned, id, schema.clone(), name.clone(), text);
+    let mut object = object(create, &planned, id, schema.clone(), name.clone(), text);
+    let errors = error_views::bind(&shared, &mut object)?;
+    if let Some(errors) = &errors {
+        session.notice(format!("errors of \"{name}\" are rows of materialized view \"{}\"", errors.object.name));
+    }
     let reservation = shared.reserve(schema, name.clone());
     drop(ddl);
     let job = shared.jobs.start(format!("CREATE MATERIALIZED VIEW {name}"));
     let graph = Arc::new(planned.graph);
     let (worker, worker_job) = (shared.clone(), job.clone());
     let build = tokio::task::spawn_blocking(move || {
-        let built = build(&worker, graph, object, &worker_job);
+        let built = build(&worker, graph, object, errors, &worker_job);
         drop(reservation);
         drop(worker_job);
         worker.jobs.notify_finished();
@@ -72,26 +77,25 @@ pub(crate) async fn execute(
 }
 
 pub(crate) fn plan(context: &Context, create: &CreateMaterializedView, id: ObjectId) -> Result<PlannedView, SqlError> {
-    let mut null_on_error = false;
     for (name, value) in &create.options {
         match (name.as_str(), value.to_ascii_lowercase().as_str()) {
-            ("on_error", "fail") => {}
-            ("on_error", "null") => null_on_error = true,
-            ("on_error", "dead_letter") | ("retain_history", _) => {
+            ("on_error" | "dead_letter", _) => {}
+            ("retain_history", _) => {
                 return Err(SqlError::unsupported(
                     format!("option \"{name}\" = '{value}' is not supported"),
-                    "on_error = 'fail' and 'null' are; history is kept while a subscription reads it.",
+                    "History is kept while a subscription reads it.",
                 ));
             }
             _ => {
                 let message = format!("invalid option \"{name}\" = '{value}' of a materialized view");
                 return Err(SqlError::new(SqlState::InvalidParameterValue, message)
-                    .with_detail("Known options: on_error ('fail' or 'null').")
+                    .with_detail("Known options: on_error ('fail', 'null' or 'dead_letter'), dead_letter.")
                     .with_hint("Correct it, or remove the option."));
             }
         }
     }
-    let options = ViewPlanOptions { emit_on_window_close: create.emit_on_window_close, null_on_error };
+    let on_error = error_views::on_error(&create.options)?;
+    let options = ViewPlanOptions { emit_on_window_close: create.emit_on_window_close, on_error };
     context.planner().plan_view(id, &create.query, &create.columns, options).map_err(|e| e.to_sql_error())
 }
 
@@ -114,6 +118,8 @@ fn object(
             append_only: planned.append_only,
             bounds: planned.bounds.clone(),
             emit_on_window_close: create.emit_on_window_close,
+            dead_letter: None,
+            errors_of: None,
             options: create.options.clone(),
             ready: true,
         }),
@@ -129,19 +135,23 @@ fn build(
     shared: &Shared,
     graph: Arc<dataflow::DataflowGraph>,
     object: CatalogObject,
+    errors: Option<ErrorView>,
     job: &Job,
 ) -> Result<(), SqlError> {
     let relation = dataflows::build(shared, graph, job, false)?;
     let complete = dataflows::wait_complete(shared, &relation, job).and_then(|()| {
+        errors.as_ref().map_or(Ok(()), |errors| error_views::build(shared, errors, job))?;
         let _ddl = shared.ddl.blocking_lock();
         let catalog = shared.catalog();
         if let Some(gone) = object.depends_on.iter().find(|id| catalog.get(**id).is_none()) {
             let message = format!("relation with OID {gone} was dropped while the view was being built");
             return Err(SqlError::new(SqlState::UndefinedTable, message));
         }
-        shared.change_catalog(vec![CatalogChange::Put(object)])
+        let objects = std::iter::once(object).chain(errors.as_ref().map(|errors| errors.object.clone()));
+        shared.change_catalog(objects.map(CatalogChange::Put).collect())
     });
     if complete.is_err() {
+        errors.iter().for_each(|errors| dataflows::remove(shared, errors.object.id));
         dataflows::remove(shared, relation.id);
     }
     complete

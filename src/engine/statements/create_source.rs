@@ -8,7 +8,7 @@ use catalog::{CatalogChange, CatalogObject, ColumnEntry, ObjectBody, SourceBody,
 use sql::{ColumnDefinition, CreateSource, FormatClause, WatermarkDefinition};
 use types::{SqlError, SqlState, ToSqlState};
 
-use super::{Context, names, tag};
+use super::{Context, keeping_tables, names, tag};
 use crate::api::Response;
 use crate::recovery;
 use crate::session::Session;
@@ -49,32 +49,22 @@ pub(crate) async fn execute(session: &mut Session, create: &CreateSource, text: 
         created_us: now_us(),
     };
     let configured = recovery::configure(&object, &body)?;
-    refuse_what_is_not_built(&configured.options)?;
     let checked = configured.config.clone();
     let validated = tokio::task::spawn_blocking(move || checked.validate()).await;
     validated.map_err(|e| SqlError::internal(e.to_string()))?.map_err(|e| e.to_sql_error())?;
-    let body = complete_body(body, &configured);
+    let mut body = complete_body(body, &configured);
+    let time_column = body.watermark.as_ref().map(|w| w.column);
+    let keeping = keeping_tables::of_source(session, &object, &configured.options, time_column)?;
+    body.keeps = keeping.tables;
+    object.depends_on = keeping.tables.ids();
     object.body = ObjectBody::Source(body.clone());
-    let change = CatalogChange::Put(object.clone());
     let worker = shared.clone();
     let done = tokio::task::spawn_blocking(move || {
-        worker.change_catalog(vec![change])?;
+        keeping_tables::create(&worker, keeping.created, Some(CatalogChange::Put(object.clone())))?;
         recovery::register_source(&worker, &object, configured, &body, None)
     });
     done.await.map_err(|e| SqlError::internal(e.to_string()))??;
     tag("CREATE SOURCE")
-}
-
-/// Options that the connectors read but nothing acts upon yet: accepting them would promise what does not happen.
-fn refuse_what_is_not_built(options: &connectors::SourceOptions) -> Result<(), SqlError> {
-    let asked = [
-        ("late_rows", options.late_rows.is_some(), "hw_catalog.late_rows counts late rows."),
-        ("dead_letter", options.dead_letter.is_some(), "hw_catalog.source_errors keeps malformed records."),
-    ];
-    match asked.into_iter().find(|(_, asked, _)| *asked) {
-        Some((name, _, hint)) => Err(SqlError::unsupported(format!("option \"{name}\" is not supported yet"), hint)),
-        None => Ok(()),
-    }
 }
 
 /// What IF NOT EXISTS makes of a name that is taken.
@@ -143,6 +133,7 @@ pub(crate) fn source_body(
         format_options: format.options,
         watermark,
         bounded: false,
+        keeps: Default::default(),
     })
 }
 

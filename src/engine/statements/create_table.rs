@@ -1,13 +1,12 @@
 //! CREATE TABLE: rows given by INSERT (or by a connector), kept by a dataflow of their own.
 
-use catalog::{CatalogChange, CatalogObject, ObjectBody, TableBody, WatermarkEntry};
+use catalog::{CatalogObject, ObjectBody, TableBody, WatermarkEntry};
 use sql::CreateTable;
 use types::{ObjectId, SqlError, SqlState, ToSqlState};
 
 use super::create_source::{already_exists, arrow_schema, bind_columns};
-use super::{Context, names, tag};
+use super::{Context, keeping_tables, names, tag};
 use crate::api::Response;
-use crate::dataflows;
 use crate::session::Session;
 use crate::time::now_us;
 
@@ -36,17 +35,11 @@ pub(crate) async fn execute(session: &mut Session, create: &CreateTable, text: &
     if catalog.find(Some(&schema), &name).is_some() {
         return already_exists(session, &name, create.if_not_exists, "CREATE TABLE");
     }
-    let object = bind(&context, create, shared.allocate_id(), schema, name, text)?;
-    let graph = crate::recovery::graph_of(&object)?.expect("a table has a graph");
-    let job = shared.jobs.start(format!("CREATE TABLE {}", object.name));
-    let done = tokio::task::spawn_blocking({
-        let shared = shared.clone();
-        move || {
-            shared.change_catalog(vec![CatalogChange::Put(object)])?;
-            let relation = dataflows::build(&shared, graph, &job, false)?;
-            dataflows::wait_complete(&shared, &relation, &job)
-        }
-    });
+    let mut object = bind(&context, create, shared.allocate_id(), schema, name, text)?;
+    let mut tables = keeping_tables::of_table(session, &mut object, &create.options)?;
+    tables.push(object);
+    let worker = shared.clone();
+    let done = tokio::task::spawn_blocking(move || keeping_tables::create(&worker, tables, None));
     done.await.map_err(|e| SqlError::internal(e.to_string()))??;
     tag("CREATE TABLE")
 }
@@ -92,7 +85,8 @@ fn bind(
     }
     let graph = plan::plan_table(id, &name, &columns, &primary_key, create.append_only);
     let plan = serde_json::to_value(&graph).expect("a graph has a JSON form");
-    let body = TableBody { primary_key, append_only: create.append_only, watermark, source: None, plan };
+    let append_only = create.append_only;
+    let body = TableBody { primary_key, append_only, watermark, late_rows: None, source: None, plan };
     Ok(CatalogObject {
         id,
         schema,
@@ -120,13 +114,14 @@ fn watermark(create: &CreateTable, schema: &arrow::datatypes::SchemaRef) -> Resu
                     .with_hint("Write it as '5 s' or '1 hour'.")
                 })?;
             }
-            "appendonly" | "append_only" => {}
+            // Read by `keeping_tables`.
+            "late_rows" | "appendonly" | "append_only" => {}
             _ => {
                 return Err(SqlError::new(
                     SqlState::InvalidParameterValue,
                     format!("unknown option \"{name}\" of a table"),
                 )
-                .with_detail("Known options: allowed_lateness.")
+                .with_detail("Known options: allowed_lateness, late_rows.")
                 .with_hint("Correct the name, or remove the option."));
             }
         }

@@ -6,7 +6,7 @@ use catalog::{CatalogChange, CatalogError, CatalogObject, ObjectBody};
 use sql::ObjectKind;
 use types::{ObjectId, SqlError, SqlState, ToSqlState};
 
-use super::{names, tag};
+use super::{error_views, names, tag};
 use crate::api::Response;
 use crate::clock::ClockMessage;
 use crate::dataflows;
@@ -33,9 +33,12 @@ pub(crate) async fn execute(session: &mut Session, drop: &sql::Drop) -> Result<R
             return Err(SqlError::new(SqlState::UndefinedTable, message));
         };
         check_kind(object, drop.kind)?;
+        error_views::check_drop(&shared, object, &ids)?;
         let all = catalog.cascade(object.id);
         let others: Vec<&Arc<CatalogObject>> =
             all.iter().filter(|id| **id != object.id && !ids.contains(id)).filter_map(|id| catalog.get(*id)).collect();
+        // What comes with an object goes with it, and so with what takes that along.
+        let others: Vec<_> = others.into_iter().filter(|other| !error_views::goes_with(other, &all)).collect();
         if !others.is_empty() && !drop.cascade {
             return Err(dependants_exist(object, &others));
         }
@@ -90,6 +93,7 @@ fn kind_name(kind: ObjectKind) -> &'static str {
 
 /// Removes objects (readers first) from catalog, dataflows and sources.
 fn remove(shared: &Shared, ids: Vec<ObjectId>, schemas: Vec<String>) -> Result<(), SqlError> {
+    dataflows::settle_kept(shared, &ids)?;
     let mut changes = vec![CatalogChange::Drop(ids.clone())];
     changes.extend(schemas.into_iter().map(|name| CatalogChange::DropSchema { name }));
     shared.change_catalog(changes)?;
@@ -97,6 +101,7 @@ fn remove(shared: &Shared, ids: Vec<ObjectId>, schemas: Vec<String>) -> Result<(
         if shared.relation(id).is_some() {
             dataflows::remove(shared, id);
             shared.tables.forget(id);
+            shared.late.forget(id);
         }
         if shared.lock_sources().remove(&id).is_some() {
             // The clock has stopped only when the server is stopping: then the feed ends anyway.

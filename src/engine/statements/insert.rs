@@ -10,10 +10,10 @@ use sql::{Insert, OnConflict, ast};
 use types::{DeltaBatch, SqlError, SqlState};
 
 use super::write::{self, Target, Writing};
-use super::{Context, insert_rows, names, query};
+use super::{Context, insert_rows, late_rows, names, query};
 use crate::api::{Described, Response};
 use crate::session::Session;
-use crate::tables;
+use crate::tables::{self, TableChange};
 
 pub(crate) fn describe(
     context: &Context,
@@ -57,23 +57,19 @@ pub(crate) async fn execute(
             unique(&context, &target, key, rows, insert.on_conflict.clone())?
         }
     };
+    let mut changes = vec![];
     let rows = match &target.body().watermark {
         Some(entry) => {
             writing.settle().await?;
             let line = context.shared.tables.line(target.object.id);
-            let (admitted, late) = tables::admit(entry, line, &rows)?;
-            if late > 0 {
-                context.shared.count_late(target.object.id, late);
-                session.warning(
-                    SqlState::Warning,
-                    format!("{late} late rows are outside table \"{}\": see hw_catalog.late_rows", target.object.name),
-                );
-            }
-            admitted
+            let admitted = tables::admit(entry, line, &rows)?;
+            changes.extend(late_rows::leave_out(session, &target, &admitted));
+            admitted.rows
         }
         None => rows,
     };
-    write::commit_delta(session, writing, DeltaBatch::inserts(rows.clone())).await?;
+    changes.push(TableChange::new(target.object.id, DeltaBatch::inserts(rows.clone())));
+    write::commit_changes(session, writing, changes).await?;
     write::answer(&context, &target, &insert.returning, &rows, "INSERT 0")
 }
 

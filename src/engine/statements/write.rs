@@ -17,7 +17,7 @@ use types::{DeltaBatch, Epoch, SqlError, SqlState, ToSqlState};
 use super::{Context, names};
 use crate::api::{Column, Response};
 use crate::session::Session;
-use crate::tables::{self, TableWriter, Ticket, WriterState};
+use crate::tables::{self, TableChange, TableWriter, Ticket, WriterState};
 
 /// A table that is being written.
 pub(crate) struct Target {
@@ -93,9 +93,9 @@ impl<'a> Writing<'a> {
         Ok(())
     }
 
-    /// Appends a delta and releases the lock. The ticket resolves when it is durable and admitted.
-    pub fn append(mut self, delta: DeltaBatch) -> Result<Ticket, SqlError> {
-        let mut ticket = tables::append(&self.context.shared, vec![(self.target.object.id, delta)])?;
+    /// Appends a change and releases the lock. The ticket resolves when it is durable and admitted.
+    pub fn append(mut self, changes: Vec<TableChange>) -> Result<Ticket, SqlError> {
+        let mut ticket = tables::append(&self.context.shared, changes)?;
         // The next writer may have to wait for this one too: share the answer.
         let (tell, heard) = tokio::sync::oneshot::channel();
         let (own, admitted) = tokio::sync::oneshot::channel();
@@ -233,16 +233,26 @@ pub(crate) async fn commit_delta(
     writing: Writing<'_>,
     delta: DeltaBatch,
 ) -> Result<(), SqlError> {
-    if delta.is_empty() {
+    let change = TableChange::new(writing.target.object.id, delta);
+    commit_changes(session, writing, vec![change]).await
+}
+
+/// The same for a write that concerns other tables too; all of it or nothing happens.
+pub(crate) async fn commit_changes(
+    session: &mut Session,
+    writing: Writing<'_>,
+    mut changes: Vec<TableChange>,
+) -> Result<(), SqlError> {
+    changes.retain(|change| !change.is_empty());
+    if changes.is_empty() {
         return Ok(());
     }
     if session.transaction.is_open() {
-        let table = writing.target.object.id;
         drop(writing);
-        session.transaction.write(table, delta);
+        changes.into_iter().for_each(|change| session.transaction.write(change));
         return Ok(());
     }
-    acknowledged(writing.append(delta)?).await.map(|_| ())
+    acknowledged(writing.append(changes)?).await.map(|_| ())
 }
 
 /// Refuses a statement that would need to see the block's own writes.

@@ -1,5 +1,6 @@
 //! `hw_catalog`: what this server knows about itself.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use catalog::ObjectBody;
@@ -207,9 +208,13 @@ fn watermarks(shared: &Shared) -> Arc<dyn TableSource> {
     drop(sources);
     let catalog = shared.catalog();
     let tables = catalog.objects.values();
-    let with_watermark = tables.filter(|o| matches!(&o.body, ObjectBody::Table(table) if table.watermark.is_some()));
+    let with_watermark = tables.filter(|o| has_watermark(&o.body));
     rows.extend(with_watermark.map(|table| row(&table.name, shared.tables.line(table.id), false)));
     table(&[("source", Text), ("watermark", Text), ("event_time", Time), ("ended", Bool)], rows)
+}
+
+fn has_watermark(body: &ObjectBody) -> bool {
+    matches!(body, ObjectBody::Table(table) if table.watermark.is_some())
 }
 
 fn freshness(shared: &Shared) -> Arc<dyn TableSource> {
@@ -237,9 +242,12 @@ fn late_rows(shared: &Shared) -> Arc<dyn TableSource> {
         })
         .collect();
     let catalog = shared.catalog();
-    for (table, late) in shared.late_counts() {
-        rows.push(vec![catalog.get(table).map(|o| o.name.clone()).into(), Cell::Int(late as i64)]);
-    }
+    let counts = shared.late.read();
+    let with_watermark = catalog.objects.values().filter(|o| has_watermark(&o.body));
+    rows.extend(with_watermark.map(|table| {
+        let late = counts.get(&table.id).copied().unwrap_or(0);
+        vec![table.name.as_str().into(), Cell::Int(late as i64)]
+    }));
     table(&[("relation", Text), ("rows", Int8)], rows)
 }
 
@@ -252,35 +260,41 @@ fn source_errors(shared: &Shared) -> Arc<dyn TableSource> {
                 kept.partition.into(),
                 Cell::Int(kept.position as i64),
                 kept.reason.into(),
-                String::from_utf8_lossy(&kept.raw).into_owned().into(),
+                kept.state.code().into(),
+                crate::keeper::raw_text(&kept.raw).into(),
                 Cell::Time(kept.at_us),
             ]);
         }
     }
-    let columns =
-        [("source", Text), ("partition", Text), ("position", Int8), ("error", Text), ("raw", Text), ("seen", Time)];
-    table(&columns, rows)
+    table(
+        &[
+            ("source", Text),
+            ("partition", Text),
+            ("position", Int8),
+            ("error", Text),
+            ("sqlstate", Text),
+            ("raw", Text),
+            ("seen", Time),
+        ],
+        rows,
+    )
 }
 
 fn errors(shared: &Shared) -> Arc<dyn TableSource> {
     let catalog = shared.catalog();
     let relations = shared.relations.lock().expect("not poisoned").clone();
-    let mut rows = vec![];
+    // An error and its retraction may lie in different shards, and of one kind there may be many rows.
+    let mut kinds: BTreeMap<_, i64> = BTreeMap::new();
     for (id, relation) in relations {
-        for shard in relation.shards.iter() {
-            for error in shard.snapshot(types::Epoch::MAX).errors() {
-                rows.push(vec![
-                    catalog.get(id).map(|o| o.name.clone()).into(),
-                    error.state.code().into(),
-                    error.message.into(),
-                    error.detail.into(),
-                    Cell::Int(error.diff),
-                ]);
-            }
+        for error in relation.shards.iter().flat_map(|shard| shard.snapshot(types::Epoch::MAX).errors()) {
+            *kinds.entry((id, error.state, error.message)).or_default() += error.diff;
         }
     }
-    let columns = [("relation", Text), ("sqlstate", Text), ("message", Text), ("detail", Text), ("count", Int8)];
-    table(&columns, rows)
+    let rows = kinds.into_iter().filter(|(_, count)| *count != 0).map(|((id, state, message), count)| {
+        let name = catalog.get(id).map(|o| o.name.clone());
+        vec![name.into(), state.code().into(), message.into(), Cell::Int(count)]
+    });
+    table(&[("relation", Text), ("sqlstate", Text), ("message", Text), ("count", Int8)], rows.collect())
 }
 
 fn checkpoints(shared: &Shared) -> Arc<dyn TableSource> {

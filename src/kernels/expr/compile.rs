@@ -14,6 +14,7 @@ use datafusion_physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 use super::ScalarExpr;
 use super::arithmetic::Arithmetic;
 use super::cast::PostgresCast;
+use super::null_on_error::NullOnError;
 use crate::{KernelError, functions};
 
 /// An expression ready to run on batches of one schema.
@@ -119,6 +120,11 @@ pub(crate) fn physical(expr: &ScalarExpr, input: &Schema) -> Result<Arc<dyn Phys
             binary(child(left)?, op, child(right)?, input)
         }
         ScalarExpr::Not(arg) => expressions::not(child(arg)?).map_err(planned),
+        ScalarExpr::NullOnError(arg) => {
+            let inner = child(arg)?;
+            let data_type = inner.data_type(input).map_err(planned)?;
+            Ok(Arc::new(NullOnError::new(inner, data_type)))
+        }
         ScalarExpr::Negative(arg) => negative(child(arg)?, input),
         ScalarExpr::IsNull(arg) => expressions::is_null(child(arg)?).map_err(planned),
         ScalarExpr::IsNotNull(arg) => expressions::is_not_null(child(arg)?).map_err(planned),

@@ -8,11 +8,10 @@ use std::collections::BTreeMap;
 use arrow::array::{ArrayRef, RecordBatch, UInt32Array, new_null_array};
 use arrow::compute::{concat, take};
 use arrow::datatypes::Schema;
-use types::{DeltaBatch, ErrorDelta};
+use types::{DeltaBatch, ErrorDelta, ToSqlState, values_text};
 
 use super::CompiledExpr;
 use crate::KernelError;
-use crate::describe::failing_row;
 
 /// The values of the rows that did not fail.
 #[derive(Debug)]
@@ -31,15 +30,27 @@ struct Isolated {
     failures: Vec<(usize, KernelError)>,
 }
 
-/// Evaluates `exprs` over `batch`, whose columns errors name as `input` does. A row on which any expression fails is left out and becomes an error (that of the
-/// first such expression); with `null_on_error` it stays, and the failing expression is NULL.
+/// What becomes of a row on which an expression fails.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum OnError {
+    /// It becomes an error that names it; the view can't be read.
+    #[default]
+    Fail,
+    /// It becomes an error that names it; errors are rows of a view of their own.
+    DeadLetter,
+    /// It stays, and the failing expression is NULL.
+    Null,
+}
+
+/// Evaluates `exprs` over `batch`. A row on which any expression fails is left out and becomes an error (that of the
+/// first such expression), unless `on_error` says otherwise. `input` has the names of the columns.
 ///
 /// Errors: everything that is not `KernelError::Evaluation`.
 pub fn evaluate_delta(
     exprs: &[CompiledExpr],
     batch: &DeltaBatch,
     input: &Schema,
-    null_on_error: bool,
+    on_error: OnError,
 ) -> Result<Evaluated, KernelError> {
     let mut columns = Vec::with_capacity(exprs.len());
     let mut failures: BTreeMap<usize, KernelError> = BTreeMap::new();
@@ -56,7 +67,7 @@ pub fn evaluate_delta(
             Err(other) => return Err(other),
         }
     }
-    if null_on_error || failures.is_empty() {
+    if on_error == OnError::Null || failures.is_empty() {
         return Ok(Evaluated { columns, kept: None, errors: vec![] });
     }
     let kept: UInt32Array =
@@ -68,10 +79,9 @@ pub fn evaluate_delta(
 }
 
 fn error_delta(error: KernelError, batch: &DeltaBatch, row: usize, input: &Schema) -> ErrorDelta {
-    use types::ToSqlState;
-    let fields = input.fields().iter().map(|field| field.as_ref());
-    let detail = failing_row(fields, batch.rows().columns(), row);
-    ErrorDelta { state: error.sql_state(), message: error.to_string(), detail, diff: batch.diff(row) }
+    let fields = input.fields().iter().map(AsRef::as_ref);
+    let named = values_text(fields, batch.rows().columns(), row);
+    ErrorDelta { row: Some(named), ..ErrorDelta::new(error.sql_state(), error.to_string(), batch.diff(row)) }
 }
 
 fn isolate(expr: &CompiledExpr, rows: &RecordBatch) -> Result<Isolated, KernelError> {

@@ -7,6 +7,7 @@ mod compile;
 mod evaluate;
 mod from_logical;
 mod literal;
+mod null_on_error;
 #[cfg(test)]
 mod tests;
 pub(crate) mod zone;
@@ -17,7 +18,7 @@ use serde::{Deserialize, Serialize};
 pub use cast::cast_array;
 pub use compile::CompiledExpr;
 pub(crate) use compile::physical;
-pub use evaluate::{Evaluated, evaluate_delta};
+pub use evaluate::{Evaluated, OnError, evaluate_delta};
 pub use from_logical::from_logical;
 pub use literal::{Literal, scalar_value_to_literal};
 
@@ -34,6 +35,8 @@ pub enum ScalarExpr {
         right: Box<ScalarExpr>,
     },
     Not(Box<ScalarExpr>),
+    /// NULL where the operation itself fails; its operands fail as they do.
+    NullOnError(Box<ScalarExpr>),
     Negative(Box<ScalarExpr>),
     IsNull(Box<ScalarExpr>),
     IsNotNull(Box<ScalarExpr>),
@@ -96,6 +99,7 @@ impl ScalarExpr {
             ScalarExpr::Column(_) | ScalarExpr::Literal(_) => vec![],
             ScalarExpr::Binary { left, right, .. } => vec![left, right],
             ScalarExpr::Not(arg)
+            | ScalarExpr::NullOnError(arg)
             | ScalarExpr::Negative(arg)
             | ScalarExpr::IsNull(arg)
             | ScalarExpr::IsNotNull(arg)

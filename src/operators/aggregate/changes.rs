@@ -7,8 +7,8 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, Int64Array, RecordBatch, UInt32Array};
 use arrow::compute::kernels::cmp::distinct;
 use arrow::compute::{concat, take};
-use arrow::datatypes::SchemaRef;
-use types::{DeltaBatch, ErrorDelta};
+use arrow::datatypes::{Field, Schema, SchemaRef};
+use types::{DeltaBatch, ErrorDelta, values_text};
 
 use super::accumulator::{Failure, Failures};
 use super::bits::Bits;
@@ -144,10 +144,7 @@ impl Emitter<'_> {
             let old_failure = had_output.then(|| old.failures.get(&(*position as usize)).copied()).flatten();
             let exists = exists(*id);
             let new_failure = exists.then(|| new_failures.get(&i).copied()).flatten();
-            if old_failure != new_failure {
-                let fields = self.schema.fields().iter().map(|field| field.as_ref());
-                emit_failures(old_failure, new_failure, kernels::failing_key(fields, keys, i), out);
-            }
+            emit_failures(old_failure, new_failure, || key_text(self.schema, keys, i), out);
             let (old_row, new_row) = (had_output && old_failure.is_none(), exists && new_failure.is_none());
             let changed = !(old_row && new_row) || differs[next_old];
             if old_row && changed {
@@ -205,13 +202,26 @@ fn differing(old: &[ArrayRef], new: &[ArrayRef], had: &[u32]) -> Result<Vec<bool
     Ok(differs)
 }
 
-fn emit_failures(old: Option<Failure>, new: Option<Failure>, detail: Option<String>, out: &mut Output) {
+/// `key` tells which group it is.
+fn emit_failures(old: Option<Failure>, new: Option<Failure>, key: impl FnOnce() -> Option<String>, out: &mut Output) {
+    if old == new {
+        return;
+    }
+    let key = key();
     for (failure, diff) in [(old, -1), (new, 1)] {
         if let Some(failure) = failure {
-            let (state, message, detail) = (failure.state, failure.message.into(), detail.clone());
-            out.errors.push(ErrorDelta { state, message, detail, diff });
+            let error = ErrorDelta::new(failure.state, failure.message, diff);
+            out.errors.push(ErrorDelta { row: key.clone(), ..error });
         }
     }
+}
+
+/// The group columns of one group, if there are any; they come first in `schema`.
+fn key_text(schema: &SchemaRef, keys: &[ArrayRef], group: usize) -> Option<String> {
+    if keys.is_empty() {
+        return None;
+    }
+    Some(values_text(schema.fields().iter().map(AsRef::as_ref), keys, group))
 }
 
 /// A `__diff` column of one value.

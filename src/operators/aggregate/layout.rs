@@ -56,6 +56,8 @@ pub(crate) struct Layout {
     pub partial: SchemaRef,
     /// Final output.
     pub output: SchemaRef,
+    /// A result that leaves its type is NULL.
+    pub null_on_error: bool,
 }
 
 impl Layout {
@@ -67,6 +69,7 @@ impl Layout {
         input: &SchemaRef,
         output: &SchemaRef,
         append_only: bool,
+        null_on_error: bool,
     ) -> Result<Arc<Layout>, OperatorError> {
         if output.fields().len() != groups + calls.len() {
             return Err(OperatorError::internal("output of an aggregation is its group columns, then its calls"));
@@ -94,7 +97,7 @@ impl Layout {
             fields.extend(sets.iter().enumerate().map(value));
         }
         let partial = Arc::new(Schema::new(fields));
-        Ok(Arc::new(Layout { group_fields, calls: layouts, sets, partial, output: output.clone() }))
+        Ok(Arc::new(Layout { group_fields, calls: layouts, sets, partial, output: output.clone(), null_on_error }))
     }
 
     pub fn groups(&self) -> usize {

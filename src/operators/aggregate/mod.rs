@@ -48,7 +48,8 @@ pub(crate) use slots::{Scope, Slots};
 ///
 /// Errors: `Limit` (0A000) for a call that the aggregation operators don't have; `Internal` for a malformed spec.
 pub fn state_fields(spec: &AggregateSpec) -> Result<SchemaRef, OperatorError> {
-    let layout = Layout::new(spec.group.len(), &spec.calls, &spec.input, &spec.output, spec.append_only)?;
+    let (groups, null_on_error) = (spec.group.len(), spec.null_on_error);
+    let layout = Layout::new(groups, &spec.calls, &spec.input, &spec.output, spec.append_only, null_on_error)?;
     Ok(layout.partial.clone())
 }
 
@@ -56,5 +57,5 @@ pub fn state_fields(spec: &AggregateSpec) -> Result<SchemaRef, OperatorError> {
 pub fn supports(call: &AggregateCall, input: &SchemaRef) -> bool {
     let field = arrow::datatypes::Field::new("call", call.return_type.clone(), true);
     let output = std::sync::Arc::new(arrow::datatypes::Schema::new(vec![field]));
-    Layout::new(0, std::slice::from_ref(call), input, &output, false).is_ok()
+    Layout::new(0, std::slice::from_ref(call), input, &output, false, false).is_ok()
 }

@@ -58,7 +58,8 @@ impl AggregateOperator {
     ///
     /// Errors: as [`Layout::new`]; `Internal` if `close` names no group column.
     pub fn new(spec: &AggregateSpec, context: &BuildContext) -> Result<Self, OperatorError> {
-        let layout = Layout::new(spec.group.len(), &spec.calls, &spec.input, &spec.output, spec.append_only)?;
+        let (groups, null_on_error) = (spec.group.len(), spec.null_on_error);
+        let layout = Layout::new(groups, &spec.calls, &spec.input, &spec.output, spec.append_only, null_on_error)?;
         let types: Vec<_> = layout.group_fields.iter().map(|f| f.data_type().clone()).collect();
         if let Some(close) = &spec.close {
             if close.column >= types.len() {

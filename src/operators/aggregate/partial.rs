@@ -77,7 +77,8 @@ impl PartialAggregateOperator {
     /// Errors: as [`Layout::new`]; `Internal` for group columns that don't fit the input; `Limit` for windows that
     /// make no sense.
     pub fn new(spec: &AggregateSpec) -> Result<Self, OperatorError> {
-        let layout = Layout::new(spec.group.len(), &spec.calls, &spec.input, &spec.output, spec.append_only)?;
+        let (groups, null_on_error) = (spec.group.len(), spec.null_on_error);
+        let layout = Layout::new(groups, &spec.calls, &spec.input, &spec.output, spec.append_only, null_on_error)?;
         let window = match &spec.window {
             None => None,
             Some(window) => {

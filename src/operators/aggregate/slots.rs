@@ -147,6 +147,10 @@ impl Slots {
                 (_, None) => self.row_counts(ids),
             });
         }
+        if self.layout.null_on_error {
+            // Where a result failed its column has NULL already.
+            failures.clear();
+        }
         Ok((columns, failures))
     }
 

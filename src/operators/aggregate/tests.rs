@@ -102,7 +102,8 @@ pub(crate) fn spec(input: &str, group: &[GroupColumn], calls: Vec<AggregateCall>
     let types = group.iter().map(group_type).chain(calls.iter().map(|c| c.return_type.clone()));
     let fields: Vec<Field> = types.enumerate().map(|(i, t)| Field::new(format!("c{i}"), t, true)).collect();
     let output: SchemaRef = Arc::new(Schema::new(fields));
-    AggregateSpec { group: group.to_vec(), calls, window: None, input, output, append_only: false, close: None }
+    let (group, append_only, null_on_error) = (group.to_vec(), false, false);
+    AggregateSpec { group, calls, window: None, input, output, append_only, close: None, null_on_error }
 }
 
 pub(crate) fn close(column: usize, emit_on_close: bool, lateness_s: i64) -> CloseSpec {
@@ -401,11 +402,11 @@ fn a_sum_out_of_range_is_an_error_until_it_comes_back() {
             + 2 1
             seal 2:
             - 1 9223372036854775807
-            error +1 22003 bigint out of range: It failed for the key (c0)=(1).
+            error +1 22003 bigint out of range (c0: 1)
             seal 3:
             seal 4:
             + 1 9223372036854775806
-            error -1 22003 bigint out of range: It failed for the key (c0)=(1).
+            error -1 22003 bigint out of range (c0: 1)
         "#]],
     );
     check(

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use types::{ErrorDelta, SqlError, SqlState};
 
-/// What tells one error from another.
+/// (state, message, row).
 type Key = (SqlState, String, Option<String>);
 
-/// Counts by (state, message, detail). Cloning is one pointer; the writer copies only what a reader holds.
+/// Counts by what failed how. Cloning is one pointer; the writer copies only what a reader holds.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Errors {
     counts: Arc<BTreeMap<Key, i64>>,
@@ -27,8 +27,8 @@ impl Errors {
     fn sum<'a>(&mut self, errors: impl Iterator<Item = (&'a ErrorDelta, i64)>) {
         for (error, diff) in errors {
             let counts = Arc::make_mut(&mut self.counts);
-            let key = (error.state, error.message.clone(), error.detail.clone());
-            let text = error.message.len() + error.detail.as_ref().map_or(0, String::len);
+            let key = (error.state, error.message.clone(), error.row.clone());
+            let text = error.message.len() + error.row.as_ref().map_or(0, String::len);
             let bytes = text + 2 * size_of::<(Key, i64)>();
             let count = *counts.entry(key.clone()).and_modify(|c| *c += diff).or_insert_with(|| {
                 self.bytes += bytes;
@@ -45,26 +45,24 @@ impl Errors {
         self.counts.is_empty()
     }
 
-    /// Every error whose count is not 0, with its count, in order of state, message and detail.
+    /// Every error whose count is not 0, with its count, in order of state, message and row.
     pub fn to_vec(&self) -> Vec<ErrorDelta> {
-        let delta = |((state, message, detail), diff): (&Key, &i64)| ErrorDelta {
-            state: *state,
-            message: message.clone(),
-            detail: detail.clone(),
-            diff: *diff,
+        let delta = |((state, message, row), diff): (&Key, &i64)| ErrorDelta {
+            row: row.clone(),
+            ..ErrorDelta::new(*state, message, *diff)
         };
         self.counts.iter().map(delta).collect()
     }
 
     /// The first that is held at least once, as a reader is told.
     pub fn first(&self) -> Option<SqlError> {
-        let ((state, message, detail), _) = self.counts.iter().find(|(_, count)| **count > 0)?;
+        let ((state, message, row), _) = self.counts.iter().find(|(_, count)| **count > 0)?;
         let error = SqlError::new(*state, message.clone());
-        let error = match detail {
-            Some(detail) => error.with_detail(detail.clone()),
+        let error = match row {
+            Some(row) => error.with_detail(format!("It failed for {row}.")),
             None => error,
         };
-        Some(error.with_hint("Correct or remove the row and the view can be read again; hw_catalog.errors lists all."))
+        Some(error.with_hint("Correct or remove the row and the view can be read again; hw_catalog.errors counts all."))
     }
 
     pub fn memory_bytes(&self) -> usize {

@@ -238,10 +238,7 @@ fn broken_changes_are_refused_and_named() {
 
 #[test]
 fn errors_are_seen_at_the_epochs_that_hold_them() {
-    let error = |message: &str, diff| {
-        let (state, message) = (SqlState::DivisionByZero, message.into());
-        ErrorDelta { state, message, detail: Some("It failed for the row (id)=(1).".into()), diff }
-    };
+    let error = |message: &str, diff| ErrorDelta::new(SqlState::DivisionByZero, message, diff);
     let shard = Shard::new(schema(), None);
     shard.apply(1, &[], &[error("b", 1), error("a", 1)]).unwrap();
     shard.apply(2, &[], &[error("a", -1)]).unwrap();

@@ -7,7 +7,7 @@ use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBa
 use arrow::compute::take;
 use arrow::datatypes::SchemaRef;
 use kernels::{CompiledExpr, KernelError};
-use types::{DeltaBatch, ErrorDelta, ToSqlState};
+use types::{DeltaBatch, ErrorDelta, ToSqlState, values_text};
 
 use super::side::{Probing, Side};
 use crate::OperatorError;
@@ -165,9 +165,8 @@ impl Residual {
             }
             Err(error @ KernelError::Evaluation { .. }) if rows.num_rows() == 1 => {
                 let diff = pairs.diffs[keep.len()];
-                let fields = self.schema.fields().iter().map(|field| field.as_ref());
-                let detail = kernels::failing_row(fields, rows.columns(), 0);
-                errors.push(ErrorDelta { state: error.sql_state(), message: error.to_string(), detail, diff });
+                let row = values_text(self.schema.fields().iter().map(AsRef::as_ref), rows.columns(), 0);
+                errors.push(ErrorDelta { row: Some(row), ..ErrorDelta::new(error.sql_state(), error.to_string(), diff) });
                 keep.push(false);
                 Ok(())
             }

@@ -245,18 +245,18 @@ fn to_answer(
 ) -> Answer {
     match outcome {
         Ok(range) => Answer::Rows(EncodedRows::sorted(range.clone().map(|row| encoded.row(row).data()))),
-        Err(error) => Answer::Error { state: error.sql_state(), message: error.to_string(), detail: failing_key() },
+        Err(error) => Answer::Error { state: error.sql_state(), message: error.to_string(), key: failing_key() },
     }
 }
 
 /// The key of the rows at `partition`, for people. `None`: there is no key, or no row.
 fn failing_key(input: &Schema, key: &[usize], rows: &RecordBatch, partition: &Range<usize>) -> Option<String> {
-    if partition.is_empty() {
+    if partition.is_empty() || key.is_empty() {
         return None;
     }
     let fields = key.iter().map(|column| input.field(*column));
     let columns: Vec<_> = key.iter().map(|column| rows.column(*column).clone()).collect();
-    kernels::failing_key(fields, &columns, partition.start)
+    Some(types::values_text(fields, &columns, partition.start))
 }
 
 /// Encoded output rows and their diffs.
@@ -273,9 +273,8 @@ impl Difference {
         }
         let nothing = EncodedRows::default();
         let mut error_of = |answer: &Answer, diff: i64| {
-            if let Answer::Error { state, message, detail } = answer {
-                let (message, detail) = (message.clone(), detail.clone());
-                out.errors.push(ErrorDelta { state: *state, message, detail, diff });
+            if let Answer::Error { state, message, key } = answer {
+                out.errors.push(ErrorDelta { row: key.clone(), ..ErrorDelta::new(*state, message, diff) });
             }
         };
         error_of(old, -1);

@@ -78,7 +78,8 @@ impl SessionAggregateOperator {
         if !complete {
             return Err(OperatorError::internal("a fused session groups by its partition and its window"));
         }
-        let layout = Layout::new(spec.group.len(), &spec.calls, &spec.input, &spec.output, spec.append_only)?;
+        let (groups, null_on_error) = (spec.group.len(), spec.null_on_error);
+        let layout = Layout::new(groups, &spec.calls, &spec.input, &spec.output, spec.append_only, null_on_error)?;
         let types: Vec<DataType> =
             session.partition_by.iter().map(|c| spec.input.field(*c).data_type().clone()).collect();
         Ok(SessionAggregateOperator {

@@ -33,6 +33,7 @@ fn spec(append_only: bool, close: Option<SessionClose>) -> SessionAggregateSpec 
         input: plain.input,
         output: plain.output,
         append_only,
+        null_on_error: false,
     }
 }
 

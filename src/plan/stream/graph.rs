@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow::datatypes::{Field, FieldRef, Schema, SchemaRef};
 use catalog::Catalog;
 use dataflow::{Edge, Exchange, Node, NodeKind};
-use kernels::ScalarExpr;
+use kernels::{OnError, ScalarExpr};
 use operators::spec::{FilterProjectSpec, OperatorSpec};
 
 use super::properties::Properties;
@@ -31,7 +31,7 @@ impl Kept {
 
 pub(super) struct Graph<'a> {
     pub catalog: &'a Catalog,
-    pub null_on_error: bool,
+    pub on_error: OnError,
     pub nodes: Vec<Node>,
     pub properties: Vec<Properties>,
     /// By the node they are about, so that they go with it.
@@ -42,8 +42,8 @@ pub(super) struct Graph<'a> {
 pub(super) type Projected = (ScalarExpr, FieldRef);
 
 impl<'a> Graph<'a> {
-    pub fn new(catalog: &'a Catalog, null_on_error: bool) -> Self {
-        Graph { catalog, null_on_error, nodes: vec![], properties: vec![], notices: vec![] }
+    pub fn new(catalog: &'a Catalog, on_error: OnError) -> Self {
+        Graph { catalog, on_error, nodes: vec![], properties: vec![], notices: vec![] }
     }
 
     /// Appends a node; returns its index.
@@ -253,7 +253,7 @@ impl<'a> Graph<'a> {
             predicate,
             projection: exprs,
             output: output.clone(),
-            null_on_error: self.null_on_error,
+            null_on_error: self.on_error == OnError::Null,
         });
         let edge = Edge { from: input, exchange: Exchange::Pipeline };
         self.operator(format!("{verb} {}", parts.join(" ")), spec, vec![edge], output, properties, Kept::nothing())

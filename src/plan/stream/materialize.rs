@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arrow::datatypes::{Schema, SchemaRef};
 use catalog::{Catalog, ColumnEntry};
 use dataflow::{DataflowGraph, Edge, Exchange, NodeKind};
+use kernels::OnError;
 use operators::spec::{MaterializeSpec, OperatorSpec};
 use types::ObjectId;
 
@@ -48,7 +49,7 @@ pub(crate) fn table_graph(
     append_only: bool,
 ) -> DataflowGraph {
     let catalog = Catalog::new();
-    let mut graph = Graph::new(&catalog, false);
+    let mut graph = Graph::new(&catalog, OnError::Fail);
     let fields: Vec<_> = columns.iter().map(|c| field(&c.name, c.data_type.clone())).collect();
     let schema: SchemaRef = Arc::new(Schema::new(fields));
     let key = (!primary_key.is_empty()).then(|| primary_key.to_vec());
@@ -86,6 +87,7 @@ fn push(graph: &mut Graph<'_>, input: usize, relation: ObjectId, schema: SchemaR
         key: key.clone(),
         schema: schema.clone(),
         append_only: below.append_only,
+        errors_apart: graph.on_error == OnError::DeadLetter,
     });
     let kept = Kept { text: "the rows of the relation".into(), unbounded: below.endless && below.append_only };
     graph.operator(label, spec, vec![edge], schema, properties, kept);

@@ -7,10 +7,12 @@
 
 mod aggregate;
 mod close;
+mod errors;
 mod expiry;
 mod graph;
 mod join;
 mod materialize;
+mod null_on_error;
 mod properties;
 mod scalar;
 mod scan;
@@ -25,13 +27,14 @@ use dataflow::DataflowGraph;
 use datafusion_common::DFSchema;
 use datafusion_common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion_expr::{Distinct, Expr, ExprSchemable, LogicalPlan, Volatility};
-use kernels::{ScalarExpr, from_logical};
+use kernels::{OnError, ScalarExpr, from_logical};
 use types::ObjectId;
 
 use crate::window_node::WindowNode;
 use crate::{PlanError, PlannedView, ViewPlanOptions};
 use graph::{Graph, Projected, field};
 
+pub(crate) use errors::plan_errors;
 pub(crate) use materialize::table_graph;
 
 /// Plans an optimised query as the view `relation`.
@@ -44,10 +47,13 @@ pub(crate) fn plan_view(
     options: ViewPlanOptions,
 ) -> Result<PlannedView, PlanError> {
     refuse_impure(plan)?;
-    let mut graph = Graph::new(catalog, options.null_on_error);
+    let mut graph = Graph::new(catalog, options.on_error);
     let mut root = convert(&mut graph, plan)?;
     if options.emit_on_window_close {
         root = close::emit_on_close(&mut graph, root)?;
+    }
+    if options.on_error == OnError::Null {
+        null_on_error::apply(&mut graph.nodes);
     }
     materialize::finish(graph, root, relation, columns, depends_on)
 }

@@ -5,24 +5,37 @@ use kernels::{Literal, ScalarExpr};
 
 /// `expr` with column i replaced by `by(i)`.
 pub(super) fn substitute(expr: &ScalarExpr, by: &dyn Fn(usize) -> ScalarExpr) -> ScalarExpr {
-    let boxed = |e: &ScalarExpr| Box::new(substitute(e, by));
-    let each = |list: &[ScalarExpr]| list.iter().map(|e| substitute(e, by)).collect::<Vec<_>>();
-    match expr {
-        ScalarExpr::Column(column) => by(*column),
+    substitute_after(expr, &|expr| match expr {
+        ScalarExpr::Column(column) => by(column),
+        ScalarExpr::Cast { arg, to, try_cast } => cast(*arg, to, try_cast),
+        other => other,
+    })
+}
+
+/// `expr` with every subexpression, and then itself, replaced by what `by` makes of it.
+pub(super) fn substitute_after(expr: &ScalarExpr, by: &dyn Fn(ScalarExpr) -> ScalarExpr) -> ScalarExpr {
+    let each = |list: &[ScalarExpr]| list.iter().map(|e| substitute_after(e, by)).collect::<Vec<_>>();
+    let one = |e: &ScalarExpr| substitute_after(e, by);
+    let boxed = |e: &ScalarExpr| Box::new(one(e));
+    by(match expr {
+        ScalarExpr::Column(column) => ScalarExpr::Column(*column),
         ScalarExpr::Literal(literal) => ScalarExpr::Literal(literal.clone()),
         ScalarExpr::Binary { op, left, right } => {
             ScalarExpr::Binary { op: op.clone(), left: boxed(left), right: boxed(right) }
         }
         ScalarExpr::Not(arg) => ScalarExpr::Not(boxed(arg)),
+        ScalarExpr::NullOnError(arg) => ScalarExpr::NullOnError(boxed(arg)),
         ScalarExpr::Negative(arg) => ScalarExpr::Negative(boxed(arg)),
         ScalarExpr::IsNull(arg) => ScalarExpr::IsNull(boxed(arg)),
         ScalarExpr::IsNotNull(arg) => ScalarExpr::IsNotNull(boxed(arg)),
         ScalarExpr::Case { operand, branches, otherwise } => ScalarExpr::Case {
             operand: operand.as_deref().map(boxed),
-            branches: branches.iter().map(|(when, then)| (substitute(when, by), substitute(then, by))).collect(),
+            branches: branches.iter().map(|(when, then)| (one(when), one(then))).collect(),
             otherwise: otherwise.as_deref().map(boxed),
         },
-        ScalarExpr::Cast { arg, to, try_cast } => cast(substitute(arg, by), to.clone(), *try_cast),
+        ScalarExpr::Cast { arg, to, try_cast } => {
+            ScalarExpr::Cast { arg: boxed(arg), to: to.clone(), try_cast: *try_cast }
+        }
         ScalarExpr::InList { arg, list, negated } => {
             ScalarExpr::InList { arg: boxed(arg), list: each(list), negated: *negated }
         }
@@ -38,7 +51,7 @@ pub(super) fn substitute(expr: &ScalarExpr, by: &dyn Fn(usize) -> ScalarExpr) ->
             return_type: return_type.clone(),
             nullable: *nullable,
         },
-    }
+    })
 }
 
 /// `arg::to`. Row numbers are int8 with us and unsigned in DataFusion's plans; the way there and back is no cast.
@@ -143,6 +156,8 @@ pub(super) fn show(expr: &ScalarExpr, input: &Schema) -> String {
             format!("{} {}{like} {}", operand(arg), not(negated), inner(pattern))
         }
         ScalarExpr::Function { name, args, .. } => format!("{name}({})", list(args)),
+        // What is computed, not what becomes of failures.
+        ScalarExpr::NullOnError(arg) => inner(arg),
     }
 }
 

@@ -8,6 +8,7 @@ use dataflow::NodeKind;
 use datafusion_expr::{LogicalPlan, TableScan};
 use types::{EventTimeBound, ObjectId};
 
+use super::errors;
 use super::graph::{Graph, Kept};
 use super::properties::{Properties, TimeColumn, TimeRole};
 use crate::PlanError;
@@ -35,7 +36,13 @@ pub(super) fn convert(graph: &mut Graph<'_>, plan: &LogicalPlan, scan: &TableSca
     let properties = properties_of(object, &columns);
     let label = label(graph.catalog, relation.id, &schema);
     let kind = NodeKind::Input { relation: relation.id, columns };
-    Ok(graph.push(label, kind, vec![], schema, properties, Kept::nothing()))
+    let input = graph.push(label, kind, vec![], schema, properties, Kept::nothing());
+    Ok(if keeps_errors_apart(object) { errors::ignore(graph, input) } else { input })
+}
+
+/// Whether its errors are rows of another view.
+fn keeps_errors_apart(object: &CatalogObject) -> bool {
+    matches!(&object.body, ObjectBody::MaterializedView(view) if view.dead_letter.is_some())
 }
 
 pub(super) fn label(catalog: &Catalog, relation: ObjectId, schema: &Schema) -> String {

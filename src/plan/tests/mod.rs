@@ -78,6 +78,7 @@ fn source(watermark: Option<(usize, i64)>) -> ObjectBody {
         format_options: vec![],
         watermark,
         bounded: false,
+        keeps: Default::default(),
     })
 }
 
@@ -86,6 +87,7 @@ fn table(primary_key: Vec<usize>) -> ObjectBody {
         primary_key,
         append_only: false,
         watermark: None,
+        late_rows: None,
         source: None,
         plan: serde_json::Value::Null,
     })

@@ -195,6 +195,7 @@ proptest! {
             input: plain.input,
             output: plain.output,
             append_only,
+            null_on_error: false,
         };
         let build = || Box::new(SessionAggregateOperator::new(&spec).unwrap()) as Box<dyn Operator>;
         for (watermark, live, view) in drive(build, &steps, lateness) {

@@ -227,6 +227,7 @@ impl Grouping {
             input,
             output: self.output.clone(),
             append_only: below.append_only,
+            null_on_error: false,
         });
         graph.operator(label, spec, vec![edge], self.output.clone(), properties, kept)
     }
@@ -286,6 +287,7 @@ impl Grouping {
             output: self.output.clone(),
             append_only: below.append_only,
             close,
+            null_on_error: false,
         };
         let partial_schema = partial_schema(&self.output, keys.len());
         let partial = graph.operator(
