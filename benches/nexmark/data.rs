@@ -122,6 +122,7 @@ fn object(id: ObjectId, table: &str, columns: &[(&'static str, DataType)]) -> Ca
                 allowed_lateness_us: 0,
                 idle_timeout_us: i64::MAX,
                 max_future_us: i64::MAX,
+                follow_clock: false,
             }),
             bounded: true,
             keeps: Default::default(),

@@ -48,7 +48,7 @@ pub(crate) async fn commit(session: &mut Session) -> Result<Response, SqlError> 
         return tag("ROLLBACK");
     }
     if !writes.is_empty() {
-        check_tables(session, writes.iter().map(|(table, _)| *table))?;
+        check_tables(session, writes.iter().map(|change| change.table))?;
         let ticket = tables::append(&session.engine.shared, writes)?;
         write::acknowledged(ticket).await?;
     }
