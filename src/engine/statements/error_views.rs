@@ -37,7 +37,11 @@ pub(super) fn on_error(options: &[(String, String)]) -> Result<OnError, SqlError
         None | Some("fail") => OnError::Fail,
         Some("null") => OnError::Null,
         Some("dead_letter") => OnError::DeadLetter,
-        Some(other) => return Err(invalid(ON_ERROR, other).with_hint("Expected 'fail', 'null' or 'dead_letter'.")),
+        Some(other) => {
+            return Err(invalid(ON_ERROR, other)
+                .with_detail("Option \"on_error\" takes 'fail', 'null' or 'dead_letter'.")
+                .with_hint("Correct the value, or remove the option if it has a default."));
+        }
     };
     match find(DEAD_LETTER) {
         Some(name) if on_error != OnError::DeadLetter => {
