@@ -19,7 +19,7 @@ pub enum ConnectorError {
     #[error("column \"{column}\" of type {data_type} cannot be read by this source")]
     ColumnType { column: String, data_type: String, expected: String },
     #[error("column \"{column}\" is not in \"{path}\"")]
-    MissingColumn { column: String, path: String },
+    MissingColumn { column: String, path: String, found: String },
     #[error("file \"{path}\" does not exist")]
     FileNotFound { path: String },
     #[error("cannot read \"{path}\"")]
@@ -65,8 +65,9 @@ impl ToSqlState for ConnectorError {
             InvalidOption { name, expected, .. } => Some(format!("Option \"{name}\" takes {expected}.")),
             UnsupportedFormat { known, .. } => Some(format!("Known formats: {known}.")),
             FileNotFound { path } => Some(format!("The server looked for \"{}\".", absolute(path))),
+            MissingColumn { found, .. } => Some(format!("Its columns: {found}.")),
             Corrupt { reason, .. } => Some(format!("{reason}.")),
-            ColumnType { .. } | MissingColumn { .. } | Io { .. } | HistoryLost { .. } | Internal { .. } => None,
+            ColumnType { .. } | Io { .. } | HistoryLost { .. } | Internal { .. } => None,
         }
     }
 

@@ -104,6 +104,10 @@ fn from_text(text: &str) -> PlanError {
     from_type_text(&line)
 }
 
+/// Postgres' words.
+const NO_OPERATOR: &str =
+    "No operator matches the given name and argument types. You might need to add explicit type casts.";
+
 /// Errors of types, positions and values.
 fn from_type_text(line: &str) -> PlanError {
     if line.contains("Failed to coerce arguments")
@@ -120,7 +124,7 @@ fn from_type_text(line: &str) -> PlanError {
         return PlanError::Invalid {
             state: SqlState::UndefinedFunction,
             message: format!("operator does not exist: {}", operation_in(&types_in(line))),
-            hint: Some("You might need to add explicit type casts.".into()),
+            hint: Some(NO_OPERATOR.into()),
         };
     }
     if line.contains("Projections require unique expression names") {
