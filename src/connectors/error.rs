@@ -65,9 +65,10 @@ impl ToSqlState for ConnectorError {
             InvalidOption { name, expected, .. } => Some(format!("Option \"{name}\" takes {expected}.")),
             UnsupportedFormat { known, .. } => Some(format!("Known formats: {known}.")),
             FileNotFound { path } => Some(format!("The server looked for \"{}\".", absolute(path))),
+            ColumnType { expected, .. } => Some(format!("It can be read as {expected}.")),
             MissingColumn { found, .. } => Some(format!("Its columns: {found}.")),
             Corrupt { reason, .. } => Some(format!("{reason}.")),
-            ColumnType { .. } | Io { .. } | HistoryLost { .. } | Internal { .. } => None,
+            Io { .. } | HistoryLost { .. } | Internal { .. } => None,
         }
     }
 
@@ -82,7 +83,7 @@ impl ToSqlState for ConnectorError {
             MissingOption { name, .. } => format!("Add {name} = '…' to the WITH clause."),
             InvalidOption { .. } => "Correct the value, or remove the option if it has a default.".into(),
             UnsupportedFormat { .. } => "Convert the data to one of these formats.".into(),
-            ColumnType { expected, .. } => format!("Declare it as {expected}."),
+            ColumnType { .. } => "Declare it so, and cast it where it is used.".into(),
             MissingColumn { .. } => "Columns are matched by name, first exactly, then ignoring case.".into(),
             FileNotFound { .. } => "Paths are resolved on the server.".into(),
             Io { .. } => "Check that the path is right and that the server may read it.".into(),
