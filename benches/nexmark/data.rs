@@ -126,10 +126,12 @@ fn object(id: ObjectId, table: &str, columns: &[(&'static str, DataType)]) -> Ca
             }),
             bounded: true,
             keeps: Default::default(),
+            generated: vec![],
         }),
         depends_on: vec![],
         sql: String::new(),
         comment: None,
         created_us: 0,
+        building: None,
     }
 }

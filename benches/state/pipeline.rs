@@ -53,6 +53,7 @@ fn catalog() -> Arc<Catalog> {
         watermark: Some(watermark),
         bounded: true,
         keeps: Default::default(),
+        generated: vec![],
     };
     let mut catalog = Catalog::new();
     catalog.apply(CatalogChange::Put(CatalogObject {
@@ -65,6 +66,7 @@ fn catalog() -> Arc<Catalog> {
         sql: String::new(),
         comment: None,
         created_us: 0,
+        building: None,
     }));
     Arc::new(catalog)
 }

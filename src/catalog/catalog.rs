@@ -40,15 +40,18 @@ impl Catalog {
         self.objects.get(&id)
     }
 
-    /// Resolves a name with one or two parts (database qualifiers are the caller's to strip).
+    /// Resolves a name with one or two parts (database qualifiers are the caller's to strip), also to an object that is
+    /// still being built.
     pub fn find(&self, schema: Option<&str>, name: &str) -> Option<&Arc<CatalogObject>> {
         let schema = schema.unwrap_or(DEFAULT_SCHEMA);
         self.objects.values().find(|o| o.schema == schema && o.name == name)
     }
 
-    /// Like [`find`](Self::find), with Postgres' error.
+    /// Like [`find`](Self::find), with Postgres' errors: also for what cannot be read yet.
     pub fn resolve(&self, schema: Option<&str>, name: &str) -> Result<&Arc<CatalogObject>, CatalogError> {
-        self.find(schema, name).ok_or_else(|| CatalogError::UndefinedRelation { name: name.into() })
+        let object = self.find(schema, name).ok_or_else(|| CatalogError::UndefinedRelation { name: name.into() })?;
+        object.check_complete()?;
+        Ok(object)
     }
 
     /// Without the temporary objects of all sessions but the one that keeps its own in `schema`.

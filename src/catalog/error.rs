@@ -16,6 +16,8 @@ pub enum CatalogError {
     WrongKind { name: String, expected: &'static str, actual: &'static str },
     #[error("cannot drop {kind} {name} because other objects depend on it")]
     DependantsExist { kind: &'static str, name: String, dependants: String },
+    #[error("{kind} \"{name}\" has not been populated")]
+    NotPopulated { kind: &'static str, name: String },
 }
 
 impl ToSqlState for CatalogError {
@@ -27,6 +29,7 @@ impl ToSqlState for CatalogError {
             CatalogError::DuplicateSchema { .. } => SqlState::DuplicateSchema,
             CatalogError::WrongKind { .. } => SqlState::WrongObjectType,
             CatalogError::DependantsExist { .. } => SqlState::DependentObjectsStillExist,
+            CatalogError::NotPopulated { .. } => SqlState::ObjectNotInPrerequisiteState,
         }
     }
 
@@ -44,6 +47,9 @@ impl ToSqlState for CatalogError {
                 Some("Use DROP ... CASCADE to drop the dependent objects too.".into())
             }
             CatalogError::WrongKind { actual, .. } => Some(format!("Use DROP {}.", actual.to_uppercase())),
+            CatalogError::NotPopulated { .. } => {
+                Some("It is being built: hw_catalog.jobs shows how far, WAIT waits for it.".into())
+            }
             _ => None,
         }
     }

@@ -8,7 +8,6 @@ mod object;
 pub use catalog::{Catalog, CatalogChange};
 pub use error::CatalogError;
 pub use object::{
-    CatalogObject, ColumnEntry, DEFAULT_SCHEMA, KeepingTables, ObjectBody, SourceBody, TEMPORARY_SCHEMA, TableBody,
-    ViewBody,
-    WatermarkEntry,
+    Building, CatalogObject, ColumnEntry, DEFAULT_SCHEMA, GeneratedEntry, KeepingTables, ObjectBody, SourceBody,
+    TEMPORARY_SCHEMA, TableBody, ViewBody, WatermarkEntry,
 };

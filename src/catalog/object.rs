@@ -6,6 +6,8 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use serde::{Deserialize, Serialize};
 use types::{EventTimeBound, ObjectId};
 
+use crate::CatalogError;
+
 pub const DEFAULT_SCHEMA: &str = "public";
 /// What the schema of a session's temporary objects begins with, as in Postgres; the session's id follows.
 pub const TEMPORARY_SCHEMA: &str = "pg_temp_";
@@ -25,6 +27,18 @@ pub struct CatalogObject {
     pub comment: Option<String>,
     /// Microseconds since the Unix epoch.
     pub created_us: i64,
+    /// It is not complete: its name is taken, but nobody reads it yet.
+    #[serde(default)]
+    pub building: Option<Building>,
+}
+
+/// What becomes of an unfinished object after a crash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Building {
+    /// Nobody was told that it exists: it is removed.
+    Foreground,
+    /// The statement has been acknowledged: the job goes on.
+    Background,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -76,6 +90,9 @@ pub struct SourceBody {
     pub bounded: bool,
     #[serde(default)]
     pub keeps: KeepingTables,
+    /// Columns that are computed when read.
+    #[serde(default)]
+    pub generated: Vec<GeneratedEntry>,
 }
 
 /// Tables that keep what is left out of a source. The source depends on them, not they on it.
@@ -89,6 +106,16 @@ impl KeepingTables {
     pub fn ids(&self) -> Vec<ObjectId> {
         [self.late_rows, self.dead_letter].into_iter().flatten().collect()
     }
+}
+
+/// A generated column in its bound form: its text stands with the column.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct GeneratedEntry {
+    pub column: usize,
+    /// Columns of the row that it reads.
+    pub reads: Vec<usize>,
+    /// Over `reads`, as JSON (`kernels::ScalarExpr`).
+    pub expr: serde_json::Value,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -123,8 +150,6 @@ pub struct ViewBody {
     pub errors_of: Option<ObjectId>,
     /// Options as given (`on_error`, `retain_history`).
     pub options: Vec<(String, String)>,
-    /// False while it is being built.
-    pub ready: bool,
 }
 
 impl CatalogObject {
@@ -132,6 +157,14 @@ impl CatalogObject {
     pub fn arrow_schema(&self) -> SchemaRef {
         let fields: Vec<Field> = self.columns.iter().map(|c| Field::new(&c.name, c.data_type.clone(), true)).collect();
         Arc::new(Schema::new(fields))
+    }
+
+    /// `NotPopulated` while it is being built.
+    pub fn check_complete(&self) -> Result<(), CatalogError> {
+        match self.building {
+            None => Ok(()),
+            Some(_) => Err(CatalogError::NotPopulated { kind: self.kind_name(), name: self.name.clone() }),
+        }
     }
 
     pub fn qualified_name(&self) -> String {

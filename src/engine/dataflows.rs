@@ -48,8 +48,9 @@ pub(crate) fn build(
     job: &Job,
     temporary: bool,
 ) -> Result<Arc<Relation>, SqlError> {
-    let relation = Relation::new(graph.clone(), shared.runtime.workers());
-    let id = relation.id;
+    let id = graph.relation;
+    let object = shared.catalog().get(id).cloned();
+    let relation = Relation::new(graph.clone(), shared.runtime.workers(), object.as_deref());
     shared.relations.lock().expect("not poisoned").insert(id, relation.clone());
     let result = build_steps(shared, &relation, job, temporary);
     if let Err(error) = result {
@@ -62,7 +63,11 @@ pub(crate) fn build(
 fn build_steps(shared: &Shared, relation: &Relation, job: &Job, temporary: bool) -> Result<(), SqlError> {
     let sources: Vec<(Arc<SourceRuntime>, BTreeSet<usize>)> = columns_read(&relation.graph)
         .into_iter()
-        .filter_map(|(id, columns)| shared.source(id).map(|source| (source, columns)))
+        .filter_map(|(id, columns)| {
+            // A table with a connector reads it; whoever reads the table reads what it keeps.
+            let source = if id == relation.id { shared.source(id) } else { shared.unstored_source(id) };
+            source.map(|source| (source, columns))
+        })
         .collect();
     let started: Vec<_> = sources.iter().filter(|(source, _)| source.started()).cloned().collect();
     let readable = if started.is_empty() { Readable::AtOnce } else { Readable::AfterJoin };

@@ -1,4 +1,4 @@
-//! The engine: what is shared by all sessions, and its life from open to shutdown. Recovery is `recovery.rs`.
+//! The engine: what is shared by all sessions, and its life from open to shutdown. Recovery is `recovery/`.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::mpsc::{Sender, channel};
@@ -23,6 +23,7 @@ use crate::recovery;
 use crate::relation::{Relation, SourceRuntime};
 use crate::session::{Session, SessionRegistry};
 use crate::tables::TableWriters;
+use crate::time::now_us;
 
 /// A running database. Cheap to clone; the last clone does not stop it, [`Engine::shutdown`] does.
 #[derive(Clone)]
@@ -51,25 +52,10 @@ pub(crate) struct Shared {
     pub query_handle: tokio::runtime::Handle,
     /// The next object id; ids of dropped or failed objects are not given out again.
     pub next_id: std::sync::atomic::AtomicU32,
-    /// Names of views that are being built.
-    pub reserved: Arc<Mutex<Vec<(String, String)>>>,
     /// Late rows of tables.
     pub late: Arc<LateCounts>,
     pub started_us: i64,
     pub ready: std::sync::atomic::AtomicBool,
-}
-
-/// A name that is taken while its view is being built.
-pub(crate) struct Reservation {
-    list: Arc<Mutex<Vec<(String, String)>>>,
-    schema: String,
-    name: String,
-}
-
-impl Drop for Reservation {
-    fn drop(&mut self) {
-        self.list.lock().expect("not poisoned").retain(|(s, n)| *s != self.schema || *n != self.name);
-    }
 }
 
 impl Engine {
@@ -134,24 +120,17 @@ impl Shared {
         self.lock_sources().get(&id).cloned()
     }
 
+    /// A source whose rows nobody keeps: readers read it, where those of a table with a connector read the table.
+    pub fn unstored_source(&self, id: ObjectId) -> Option<Arc<SourceRuntime>> {
+        self.source(id).filter(|_| self.relation(id).is_none())
+    }
+
     pub fn lock_sources(&self) -> MutexGuard<'_, BTreeMap<ObjectId, Arc<SourceRuntime>>> {
         self.sources.lock().expect("not poisoned")
     }
 
     pub fn allocate_id(&self) -> ObjectId {
         ObjectId(self.next_id.fetch_add(1, std::sync::atomic::Ordering::Relaxed))
-    }
-
-    /// Whether a view of that name is being built.
-    pub fn is_reserved(&self, schema: &str, name: &str) -> bool {
-        let reserved = self.reserved.lock().expect("not poisoned");
-        reserved.iter().any(|(s, n)| s == schema && n == name)
-    }
-
-    /// Takes a name until the answer is dropped.
-    pub fn reserve(&self, schema: String, name: String) -> Reservation {
-        self.reserved.lock().expect("not poisoned").push((schema.clone(), name.clone()));
-        Reservation { list: self.reserved.clone(), schema, name }
     }
 
     /// Journals catalog changes, waits until they are durable, then shows them to everyone. The caller holds `ddl`.
@@ -225,9 +204,9 @@ pub(crate) fn event_handler(
 ) -> Arc<dyn Fn(Event) + Send + Sync> {
     Arc::new(move |event| match event {
         Event::Sealed { dataflow, epoch } => {
-            let retain_from = oracle.sealed(dataflow, epoch);
+            let complete = oracle.sealed(dataflow, epoch);
             if let Some(relation) = relations(dataflow) {
-                relation.shards.iter().for_each(|shard| shard.set_retain_from(retain_from));
+                relation.retention.release(&relation.shards, &oracle, epoch, complete, now_us());
             }
             // Errors mean the clock has stopped: then nobody waits for it.
             let _ = clock.send(ClockMessage::Sealed);

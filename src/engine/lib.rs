@@ -1,8 +1,8 @@
 //! The database: sessions, statements, epochs, reads, durability. Everything a client can do, without the wire.
 //!
-//! Where to read: `engine.rs` (what is shared), `recovery.rs` (opening), `clock/` (input → epochs), `oracle.rs`
-//! (which epoch a query reads), `feed.rs` + `history.rs` (sources), `keeper.rs`
-//! (what sources leave out), `tables.rs` (writes), `dataflows.rs` (bringing a
+//! Where to read: `engine.rs` (what is shared), `recovery/` (opening), `clock/` (input → epochs), `oracle.rs`
+//! (which epoch a query reads), `feed.rs` + `history.rs` (sources), `keeper.rs` (what sources leave out), `derived.rs`
+//! (columns that are computed), `tables.rs` (writes), `dataflows.rs` (bringing a
 //! view to life), `checkpoint.rs`, `session.rs` + `statements/` (one file per statement), `reads/` (DataFusion),
 //! `system/` (system relations). Threads: hw-clock, hw-checkpoint, hw-journal (state), hw-src-*, timely's workers,
 //! hw-query; nothing CPU-bound runs on the caller's runtime.
@@ -12,6 +12,7 @@ mod checkpoint;
 mod clock;
 mod config;
 mod dataflows;
+mod derived;
 mod engine;
 mod feed;
 mod gate;
@@ -28,6 +29,7 @@ mod parameters;
 mod reads;
 mod recovery;
 mod relation;
+mod retention;
 mod session;
 mod source_stats;
 mod statements;

@@ -2,7 +2,8 @@
 //!
 //! A query fixes its epoch once: the larger of the floor and the newest epoch that all its relations have sealed. The
 //! floor is the highest epoch shown or acknowledged to anyone, so reads never go back and everyone reads their writes.
-//! Invariant: floor, opened and every frontier only grow; deltas at or below `retain_from()` may be forgotten.
+//! Invariant: floor, opened and every frontier only grow; deltas at or below `retain_from()` may be forgotten, unless the
+//! relation's own `retain_history` keeps them (`retention.rs`).
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -152,9 +153,10 @@ impl Oracle {
         self.bump();
     }
 
-    /// A private or shared epoch was sealed by all workers. Returns the epoch from which deltas must be kept.
-    pub fn sealed(&self, relation: ObjectId, epoch: Epoch) -> Epoch {
+    /// A private or shared epoch was sealed by all workers. Returns whether the relation is complete there.
+    pub fn sealed(&self, relation: ObjectId, epoch: Epoch) -> bool {
         let mut inner = self.lock();
+        let complete = inner.relations.get(&relation).is_some_and(|p| p.readable_from <= epoch);
         if let Some(progress) = inner.relations.get_mut(&relation) {
             progress.sealed = progress.sealed.max(epoch);
             while progress.outstanding.front().is_some_and(|(e, _)| *e <= epoch) {
@@ -164,10 +166,14 @@ impl Oracle {
         let opened = inner.opened;
         let lowest = inner.relations.values().filter(|p| p.attached).map(|p| p.frontier(opened)).min();
         inner.floor = inner.floor.max(lowest.unwrap_or(opened));
-        let retain_from = inner.retain_from();
         drop(inner);
         self.bump();
-        retain_from
+        complete
+    }
+
+    /// The epoch from which readers need deltas.
+    pub fn retain_from(&self) -> Epoch {
+        self.lock().retain_from()
     }
 
     /// Raises the floor: `epoch` was acknowledged to a client.
@@ -214,6 +220,26 @@ impl Oracle {
         Pin { oracle: self.clone(), epoch }
     }
 
+    /// Pins an epoch of the past. Whether `relation` still keeps it is the caller's to see, now that nothing more goes.
+    ///
+    /// Errors: 22023 if it lies ahead, 72000 if the relation was not yet complete then.
+    pub fn pin_at(self: &Arc<Self>, relation: ObjectId, epoch: Epoch) -> Result<Pin, SqlError> {
+        let mut inner = self.lock();
+        let opened = inner.opened;
+        if epoch > opened {
+            let message = format!("epoch {epoch} has not been reached");
+            return Err(SqlError::new(SqlState::InvalidParameterValue, message)
+                .with_detail(format!("The newest epoch is {opened}.")));
+        }
+        let readable_from = inner.relations.get(&relation).map_or(0, |p| p.readable_from);
+        if epoch < readable_from {
+            return Err(too_old(epoch));
+        }
+        *inner.pins.entry(epoch).or_default() += 1;
+        drop(inner);
+        Ok(Pin { oracle: self.clone(), epoch })
+    }
+
     /// A receiver that changes whenever a frontier moves.
     pub fn subscribe(&self) -> watch::Receiver<u64> {
         self.moved.subscribe()
@@ -249,6 +275,17 @@ impl Oracle {
     fn bump(&self) {
         self.moved.send_modify(|version| *version += 1);
     }
+}
+
+/// 72000: the changes since `epoch` are not kept.
+pub(crate) fn too_old(epoch: Epoch) -> SqlError {
+    SqlError::new(SqlState::SnapshotTooOld, format!("epoch {epoch} is not kept any more"))
+        .with_detail(
+            "History goes back as far as retain_history says, to the creation of the view and to the last restart.",
+        )
+        .with_hint(
+            "Subscribe with a snapshot; keep more with CREATE MATERIALIZED VIEW … WITH (retain_history = '1 hour').",
+        )
 }
 
 fn dropped(relation: ObjectId) -> SqlError {

@@ -12,10 +12,11 @@ use operators::arrangement::{Shard, first_error};
 use operators::spec::OperatorSpec;
 use types::{Epoch, ObjectId, SqlError};
 
-use catalog::WatermarkEntry;
+use catalog::{CatalogObject, ObjectBody, WatermarkEntry};
 
 use crate::feed::FeedControl;
 use crate::keeper::Keeper;
+use crate::retention::Retention;
 use crate::source_stats::SourceStats;
 
 /// A relation kept by a dataflow: a table, a materialized view, the query behind a subscription.
@@ -27,18 +28,20 @@ pub struct Relation {
     pub graph: Arc<DataflowGraph>,
     /// Its errors are rows of another relation.
     errors_apart: bool,
+    pub retention: Retention,
 }
 
 impl Relation {
-    /// Empty shards for the relation that `graph` keeps.
-    pub fn new(graph: Arc<DataflowGraph>, workers: usize) -> Arc<Relation> {
+    /// Empty shards for the relation that `graph` keeps, and that the catalog describes as `object` if it is in it.
+    pub fn new(graph: Arc<DataflowGraph>, workers: usize, object: Option<&CatalogObject>) -> Arc<Relation> {
         let dataflow::NodeKind::Operator(OperatorSpec::Materialize(spec)) = &graph.output().kind else {
             panic!("a graph ends with its Materialize");
         };
         let schema = spec.schema.clone();
         let shards = (0..workers).map(|_| Shard::new(schema.clone(), spec.key.clone())).collect();
         let (id, shards, errors_apart) = (graph.relation, Arc::new(shards), spec.errors_apart);
-        Arc::new(Relation { id, schema, shards, graph: graph.clone(), errors_apart })
+        let retention = Retention::new(object.map_or(0, retain_history_us));
+        Arc::new(Relation { id, schema, shards, graph: graph.clone(), errors_apart, retention })
     }
 
     /// The first error that the relation holds at `epoch`, over all workers (an error and its retraction may lie in
@@ -50,6 +53,13 @@ impl Relation {
         let snapshots: Vec<_> = self.shards.iter().map(|shard| shard.snapshot(epoch)).collect();
         first_error(&snapshots)
     }
+}
+
+/// The option `retain_history` of a view, checked when it was created.
+fn retain_history_us(object: &CatalogObject) -> i64 {
+    let ObjectBody::MaterializedView(view) = &object.body else { return 0 };
+    let option = view.options.iter().find(|(name, _)| name == "retain_history");
+    option.and_then(|(_, value)| connectors::parse_duration_us(value)).unwrap_or(0)
 }
 
 /// A source of the catalog with its connector.

@@ -16,6 +16,7 @@ mod environment;
 mod error;
 mod errors;
 mod explain;
+mod generated;
 mod planner;
 mod stream;
 mod table;
@@ -31,8 +32,9 @@ pub use environment::{Environment, RelationSource, relation_of};
 pub use error::PlanError;
 pub use errors::plan_errors;
 pub use explain::{explain_graph, explain_query, explain_view};
+pub use generated::GeneratedColumn;
 pub use planner::{BoundExpr, PlanSession, PlannedQuery, PlannedView, Planner, ViewPlanOptions};
-pub use table::plan_table;
+pub use table::{TableChanges, plan_table};
 pub use watermark::watermark_delay;
 pub use window_node::{WindowFunction, WindowNode};
 

@@ -194,7 +194,7 @@ impl Planner {
         self.binder().assignment(expr, &schema, target)
     }
 
-    fn binder(&self) -> Binder {
+    pub(crate) fn binder(&self) -> Binder {
         Binder::new(self.catalog.clone(), self.session.clone(), self.environment.clone())
     }
 }

@@ -232,6 +232,8 @@ pub struct Subscribe {
     pub snapshot: bool,
     /// Default false.
     pub progress: bool,
+    /// Goes on after this epoch.
+    pub as_of: Option<u64>,
 }
 
 #[derive(Debug, Clone)]

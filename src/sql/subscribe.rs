@@ -1,4 +1,4 @@
-//! `SUBSCRIBE [TO] name | (query) [WITH (SNAPSHOT [= bool], PROGRESS [= bool])]`.
+//! `SUBSCRIBE [TO] name | (query) [WITH (SNAPSHOT [= bool], PROGRESS [= bool])] [AS OF epoch]`.
 
 use sqlparser::parser::Parser;
 use sqlparser::tokenizer::Token;
@@ -20,9 +20,12 @@ pub(crate) fn parse(p: &mut Parser) -> Parsed<Subscribe> {
         accept_all(p, &["MATERIALIZED", "VIEW"]);
         SubscribeTarget::Relation(tokens::parse_object_name(p)?)
     };
-    let mut subscribe = Subscribe { target, snapshot: true, progress: false };
+    let mut subscribe = Subscribe { target, snapshot: true, progress: false, as_of: None };
     if accept(p, "WITH") {
         tokens::parenthesised(p, |p| parse_option(p, &mut subscribe))?;
+    }
+    if accept_all(p, &["AS", "OF"]) {
+        subscribe.as_of = Some(p.parse_literal_uint()?);
     }
     Ok(subscribe)
 }

@@ -99,6 +99,7 @@ states! {
     CannotConnectNow = "57P03",
     IoError = "58030",
     UndefinedFile = "58P01",
+    SnapshotTooOld = "72000",
     ConfigFileError = "F0000",
     InternalError = "XX000",
     DataCorrupted = "XX001",

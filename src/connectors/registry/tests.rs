@@ -102,8 +102,8 @@ fn refusals_name_what_is_wrong_and_what_is_known() {
     );
     check(
         &[("connector", "nexmark"), ("nexmark.table.type", "bid")],
-        "42804",
-        "column \"a\" of type text cannot be read by this source",
+        "42703",
+        "column \"a\" is not in \"nexmark Bid\"",
         "auction, bidder, price",
     );
 }

@@ -11,7 +11,7 @@ use crate::engine::Shared;
 pub(super) fn endless_limit(shared: &Shared, plan: &LogicalPlan) -> Option<usize> {
     let (mut endless, mut smallest) = (false, None);
     let visited = plan.apply_with_subqueries(|node| {
-        let source = relation_of(node).and_then(|relation| shared.source(relation.id));
+        let source = relation_of(node).and_then(|relation| shared.unstored_source(relation.id));
         endless |= source.is_some_and(|source| !source.config.bounded());
         if let LogicalPlan::Limit(limit) = node
             && let Ok(FetchType::Literal(Some(rows))) = limit.get_fetch_type()
@@ -28,7 +28,7 @@ pub(super) fn endless_limit(shared: &Shared, plan: &LogicalPlan) -> Option<usize
 pub(super) fn check_bounded(shared: &Shared, plan: &LogicalPlan) -> Result<(), SqlError> {
     fn endless(shared: &Shared, plan: &LogicalPlan) -> Option<String> {
         if let Some(relation) = relation_of(plan) {
-            let source = shared.source(relation.id).filter(|s| !s.config.bounded());
+            let source = shared.unstored_source(relation.id).filter(|s| !s.config.bounded());
             return source.map(|s| s.name.clone());
         }
         plan.inputs().into_iter().find_map(|input| endless(shared, input))

@@ -196,7 +196,7 @@ fn provider(
         let shards = Shards(relation.shards.clone());
         return Ok(provider_as_source(Arc::new(RelationProvider { schema, shards, pin: pin.clone() })));
     }
-    if let Some(source) = shared.source(id) {
+    if let Some(source) = shared.unstored_source(id) {
         return Ok(provider_as_source(Arc::new(SourceProvider { source, schema })));
     }
     Err(SqlError::new(SqlState::UndefinedTable, format!("relation with OID {id} was dropped")))

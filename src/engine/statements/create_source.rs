@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{Field, Schema, SchemaRef};
-use catalog::{CatalogChange, CatalogObject, ColumnEntry, ObjectBody, SourceBody, WatermarkEntry};
-use sql::{ColumnDefinition, CreateSource, FormatClause, WatermarkDefinition};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use catalog::{CatalogChange, CatalogObject, ColumnEntry, GeneratedEntry, ObjectBody, SourceBody, WatermarkEntry};
+use sql::{ColumnDefinition, CreateSource, FormatClause, WatermarkDefinition, ast};
 use types::{SqlError, SqlState, ToSqlState};
 
 use super::{Context, keeping_tables, names, tag};
@@ -24,19 +24,23 @@ pub(crate) async fn execute(session: &mut Session, create: &CreateSource, text: 
     if catalog.find(Some(&schema), &name).is_some() {
         return already_exists(session, &name, create.if_not_exists, "CREATE SOURCE");
     }
-    let columns = bind_columns(&context, &create.columns)?;
-    if columns.is_empty() {
-        return Err(SqlError::new(SqlState::InvalidTableDefinition, format!("source \"{name}\" has no columns"))
-            .with_hint("List the columns to read: CREATE SOURCE name (column type, ...)."));
+    let (columns, generated) = bind_columns(&context, &create.columns)?;
+    if columns.len() == generated.len() {
+        return Err(SqlError::new(
+            SqlState::InvalidTableDefinition,
+            format!("source \"{name}\" has no columns to read"),
+        )
+        .with_hint("List the columns to read: CREATE SOURCE name (column type, ...)."));
     }
-    if let Some(generated) = columns.iter().find(|c| c.generated.is_some() || c.default.is_some()) {
+    if let Some(column) = columns.iter().find(|c| c.default.is_some()) {
         return Err(SqlError::unsupported(
-            format!("column \"{}\" of a source cannot be computed", generated.name),
-            "Compute it in a view on the source.",
+            format!("column \"{}\" of a source cannot have a default", column.name),
+            "What the input does not give is NULL: use coalesce in a generated column or in a view.",
         ));
     }
     let schema_ref = arrow_schema(&columns);
-    let body = source_body(&create.options, create.format.as_ref(), create.watermark.as_ref(), &schema_ref)?;
+    let mut body = source_body(&create.options, create.format.as_ref(), create.watermark.as_ref(), &schema_ref)?;
+    body.generated = generated;
     let mut object = CatalogObject {
         id: shared.allocate_id(),
         schema,
@@ -47,11 +51,10 @@ pub(crate) async fn execute(session: &mut Session, create: &CreateSource, text: 
         sql: text.to_string(),
         comment: None,
         created_us: now_us(),
+        building: None,
     };
     let configured = recovery::configure(&object, &body)?;
-    let checked = configured.config.clone();
-    let validated = tokio::task::spawn_blocking(move || checked.validate()).await;
-    validated.map_err(|e| SqlError::internal(e.to_string()))?.map_err(|e| e.to_sql_error())?;
+    validate(&configured).await?;
     let mut body = complete_body(body, &configured);
     let time_column = body.watermark.as_ref().map(|w| w.column);
     let keeping = keeping_tables::of_source(session, &object, &configured.options, time_column)?;
@@ -65,6 +68,13 @@ pub(crate) async fn execute(session: &mut Session, create: &CreateSource, text: 
     });
     done.await.map_err(|e| SqlError::internal(e.to_string()))??;
     tag("CREATE SOURCE")
+}
+
+/// Looks at the outside world: missing files, unreadable directories.
+pub(crate) async fn validate(configured: &connectors::ConfiguredSource) -> Result<(), SqlError> {
+    let checked = configured.config.clone();
+    let validated = tokio::task::spawn_blocking(move || checked.validate()).await;
+    validated.map_err(|e| SqlError::internal(e.to_string()))?.map_err(|e| e.to_sql_error())
 }
 
 /// What IF NOT EXISTS makes of a name that is taken.
@@ -81,8 +91,11 @@ pub(crate) fn already_exists(
     tag(command)
 }
 
-/// Column definitions → catalog entries.
-pub(crate) fn bind_columns(_context: &Context, columns: &[ColumnDefinition]) -> Result<Vec<ColumnEntry>, SqlError> {
+/// Column definitions → catalog entries, and the bound form of those that are generated.
+pub(crate) fn bind_columns(
+    context: &Context,
+    columns: &[ColumnDefinition],
+) -> Result<(Vec<ColumnEntry>, Vec<GeneratedEntry>), SqlError> {
     let mut bound: Vec<ColumnEntry> = vec![];
     for column in columns {
         let name = names::fold(&column.name);
@@ -90,8 +103,12 @@ pub(crate) fn bind_columns(_context: &Context, columns: &[ColumnDefinition]) -> 
             let message = format!("column \"{name}\" specified more than once");
             return Err(SqlError::new(SqlState::DuplicateColumn, message));
         }
+        if column.generated.is_some() && column.default.is_some() {
+            let message = format!("both default and generation expression specified for column \"{name}\"");
+            return Err(SqlError::new(SqlState::SyntaxError, message));
+        }
         bound.push(ColumnEntry {
-            data_type: plan::data_type(&column.data_type).map_err(|e| e.to_sql_error())?,
+            data_type: declared_type(column)?.unwrap_or(DataType::Null),
             not_null: column.not_null || column.primary_key,
             default: column.default.as_ref().map(|e| e.to_string()),
             generated: column.generated.as_ref().map(|e| e.to_string()),
@@ -99,7 +116,37 @@ pub(crate) fn bind_columns(_context: &Context, columns: &[ColumnDefinition]) -> 
             name,
         });
     }
-    Ok(bound)
+    let generated = bind_generated(context, columns, &mut bound)?;
+    Ok((bound, generated))
+}
+
+/// `None`: Flink's `name AS expr`, which takes the expression's type.
+fn declared_type(column: &ColumnDefinition) -> Result<Option<DataType>, SqlError> {
+    if column.data_type == ast::DataType::Unspecified {
+        return Ok(None);
+    }
+    plan::data_type(&column.data_type).map(Some).map_err(|e| e.to_sql_error())
+}
+
+fn bind_generated(
+    context: &Context,
+    columns: &[ColumnDefinition],
+    bound: &mut [ColumnEntry],
+) -> Result<Vec<GeneratedEntry>, SqlError> {
+    let schema = arrow_schema(bound);
+    let generated: Vec<usize> = (0..columns.len()).filter(|c| columns[*c].generated.is_some()).collect();
+    let mut entries = vec![];
+    for column in &generated {
+        let definition = &columns[*column];
+        let expr = definition.generated.as_ref().expect("listed");
+        let target = declared_type(definition)?;
+        let made = context.planner().bind_generated(expr, &schema, &generated, target.as_ref());
+        let made = made.map_err(|e| e.to_sql_error())?;
+        bound[*column].data_type = made.data_type;
+        let expr = serde_json::to_value(&made.expr).expect("an expression has a JSON form");
+        entries.push(GeneratedEntry { column: *column, reads: made.reads, expr });
+    }
+    Ok(entries)
 }
 
 pub(crate) fn arrow_schema(columns: &[ColumnEntry]) -> SchemaRef {
@@ -134,6 +181,7 @@ pub(crate) fn source_body(
         watermark,
         bounded: false,
         keeps: Default::default(),
+        generated: vec![],
     })
 }
 

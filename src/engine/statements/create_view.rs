@@ -51,6 +51,7 @@ pub(crate) async fn execute(session: &mut Session, create: &CreateView, text: &s
         sql: text.to_string(),
         comment: None,
         created_us: now_us(),
+        building: None,
     };
     if temporary && !session.temporary_views.contains(&object.id) {
         session.temporary_views.push(object.id);

@@ -92,12 +92,13 @@ fn kind_name(kind: ObjectKind) -> &'static str {
 }
 
 /// Removes objects (readers first) from catalog, dataflows and sources.
-fn remove(shared: &Shared, ids: Vec<ObjectId>, schemas: Vec<String>) -> Result<(), SqlError> {
+pub(crate) fn remove(shared: &Shared, ids: Vec<ObjectId>, schemas: Vec<String>) -> Result<(), SqlError> {
     dataflows::settle_kept(shared, &ids)?;
     let mut changes = vec![CatalogChange::Drop(ids.clone())];
     changes.extend(schemas.into_iter().map(|name| CatalogChange::DropSchema { name }));
     shared.change_catalog(changes)?;
     for id in ids {
+        shared.jobs.cancel_building(id);
         if shared.relation(id).is_some() {
             dataflows::remove(shared, id);
             shared.tables.forget(id);

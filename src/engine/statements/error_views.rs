@@ -6,25 +6,15 @@
 
 use std::sync::Arc;
 
-use catalog::{CatalogObject, ObjectBody, ViewBody};
-use dataflow::DataflowGraph;
+use catalog::{Catalog, CatalogObject, ObjectBody, ViewBody};
 use kernels::OnError;
 use types::{ObjectId, SqlError, SqlState, ToSqlState};
 
 use super::keeping_tables;
-use crate::engine::{Reservation, Shared};
-use crate::jobs::Job;
-use crate::{dataflows, recovery};
+use crate::engine::Shared;
 
 const ON_ERROR: &str = "on_error";
 const DEAD_LETTER: &str = "dead_letter";
-
-/// A view of errors that is to be built with its view.
-pub(super) struct ErrorView {
-    pub object: CatalogObject,
-    graph: Arc<DataflowGraph>,
-    _reservation: Reservation,
-}
 
 /// What the options of a view say about errors. Options that are none of its business are passed over.
 pub(super) fn on_error(options: &[(String, String)]) -> Result<OnError, SqlError> {
@@ -52,7 +42,7 @@ pub(super) fn on_error(options: &[(String, String)]) -> Result<OnError, SqlError
 }
 
 /// The view of errors that `view` asks for, with both knowing each other. The caller holds `ddl`.
-pub(super) fn bind(shared: &Shared, view: &mut CatalogObject) -> Result<Option<ErrorView>, SqlError> {
+pub(super) fn bind(shared: &Shared, view: &mut CatalogObject) -> Result<Option<CatalogObject>, SqlError> {
     let ObjectBody::MaterializedView(body) = &view.body else { unreachable!("a materialized view is being made") };
     if on_error(&body.options)? != OnError::DeadLetter {
         return Ok(None);
@@ -70,8 +60,7 @@ pub(super) fn bind(shared: &Shared, view: &mut CatalogObject) -> Result<Option<E
         },
     };
     let schema = view.schema.clone();
-    let taken = shared.catalog().find(Some(&schema), &name).is_some() || shared.is_reserved(&schema, &name);
-    if taken || name == view.name {
+    if shared.catalog().find(Some(&schema), &name).is_some() || name == view.name {
         return Err(SqlError::new(SqlState::DuplicateTable, format!("relation \"{name}\" already exists"))
             .with_detail(format!("Errors of view \"{}\" are to be shown under this name.", view.name))
             .with_hint("Choose another with the option dead_letter."));
@@ -80,8 +69,8 @@ pub(super) fn bind(shared: &Shared, view: &mut CatalogObject) -> Result<Option<E
     let planned = plan::plan_errors(id, view).map_err(|e| e.to_sql_error())?;
     let object = CatalogObject {
         id,
-        schema: schema.clone(),
-        name: name.clone(),
+        schema,
+        name,
         columns: planned.columns,
         body: ObjectBody::MaterializedView(ViewBody {
             plan: serde_json::to_value(&planned.graph).expect("a graph has a JSON form"),
@@ -92,23 +81,22 @@ pub(super) fn bind(shared: &Shared, view: &mut CatalogObject) -> Result<Option<E
             dead_letter: None,
             errors_of: Some(view.id),
             options: vec![],
-            ready: true,
         }),
         depends_on: planned.depends_on,
         sql: view.sql.clone(),
         comment: None,
         created_us: view.created_us,
+        building: None,
     };
     let ObjectBody::MaterializedView(body) = &mut view.body else { unreachable!("seen above") };
     body.dead_letter = Some(id);
-    let graph = recovery::graph_of(&object)?.expect("a view has a graph");
-    Ok(Some(ErrorView { object, graph, _reservation: shared.reserve(schema, name) }))
+    Ok(Some(object))
 }
 
-/// Brings a view of errors to life; its view is there.
-pub(super) fn build(shared: &Shared, errors: &ErrorView, job: &Job) -> Result<(), SqlError> {
-    let relation = dataflows::build(shared, errors.graph.clone(), job, false)?;
-    dataflows::wait_complete(shared, &relation, job)
+/// The view that shows the errors of `view`.
+pub(super) fn of(catalog: &Catalog, view: &CatalogObject) -> Option<Arc<CatalogObject>> {
+    let ObjectBody::MaterializedView(body) = &view.body else { return None };
+    catalog.get(body.dead_letter?).cloned()
 }
 
 /// Whether `object` goes with the objects `ids` without being named.
@@ -127,7 +115,8 @@ pub(super) fn check_drop(shared: &Shared, object: &CatalogObject, ids: &[ObjectI
         .with_hint(format!("You can drop materialized view {of} instead.")))
 }
 
-fn errors_of(object: &CatalogObject) -> Option<ObjectId> {
+/// The view whose errors `object` shows.
+pub(super) fn errors_of(object: &CatalogObject) -> Option<ObjectId> {
     match &object.body {
         ObjectBody::MaterializedView(view) => view.errors_of,
         ObjectBody::Source(_) | ObjectBody::Table(_) | ObjectBody::View { .. } => None,

@@ -43,6 +43,7 @@ pub(crate) async fn execute(
         ));
     }
     let target = Target::resolve(&context, &insert.table)?;
+    target.check_insertable()?;
     let columns = insert_columns(&target, insert)?;
     let given = source_rows(&context, &target, insert, &columns, parameters).await?;
     let rows = complete(&context, &target, &columns, &given)?;

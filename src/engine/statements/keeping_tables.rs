@@ -102,7 +102,7 @@ impl Keeping {
         let (schema, name) = split(option, name)?;
         let schema = names::schema_or_default(&catalog, Some(schema.unwrap_or_else(|| of.schema.clone())), &[])?;
         let here = |object: &CatalogObject| object.schema == schema && object.name == name;
-        if here(of) || shared.is_reserved(&schema, &name) {
+        if here(of) {
             return Err(SqlError::new(SqlState::DuplicateTable, format!("relation \"{name}\" already exists")));
         }
         let found = catalog.find(Some(&schema), &name).map(|object| object.as_ref());
@@ -209,7 +209,7 @@ fn show(columns: &[ColumnEntry]) -> String {
 
 fn table(shared: &Shared, schema: String, name: String, columns: Vec<ColumnEntry>) -> CatalogObject {
     let id = shared.allocate_id();
-    let graph = plan::plan_table(id, &name, &columns, &[], true);
+    let graph = plan::plan_table(id, &name, &columns, &[], plan::TableChanges::AppendOnly);
     let body = TableBody {
         primary_key: vec![],
         append_only: true,
@@ -219,6 +219,16 @@ fn table(shared: &Shared, schema: String, name: String, columns: Vec<ColumnEntry
         plan: serde_json::to_value(&graph).expect("a graph has a JSON form"),
     };
     let sql = format!("CREATE TABLE {schema}.{name} ({}) APPEND ONLY", show(&columns));
-    let (depends_on, comment, created_us) = (vec![], None, now_us());
-    CatalogObject { id, schema, name, columns, body: ObjectBody::Table(body), depends_on, sql, comment, created_us }
+    CatalogObject {
+        id,
+        schema,
+        name,
+        columns,
+        body: ObjectBody::Table(body),
+        depends_on: vec![],
+        sql,
+        comment: None,
+        created_us: now_us(),
+        building: None,
+    }
 }

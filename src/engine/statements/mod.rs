@@ -1,11 +1,13 @@
 //! Statements, one per file. This module only dispatches and holds what several of them need.
 
+pub mod building;
 pub mod comment;
 pub mod copy;
 pub mod create_materialized_view;
 pub mod create_schema;
 pub mod create_source;
 pub mod create_table;
+mod create_table_as;
 pub mod create_view;
 pub mod cursor;
 pub mod delete;

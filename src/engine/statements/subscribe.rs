@@ -19,7 +19,7 @@ use super::{Context, names};
 use crate::api::{Column, Described, Response, RowStream};
 use crate::dataflows;
 use crate::engine::Shared;
-use crate::oracle::Pin;
+use crate::oracle::{Pin, too_old};
 use crate::relation::Relation;
 use crate::session::Session;
 
@@ -87,7 +87,22 @@ pub(crate) async fn open(session: &mut Session, subscribe: &Subscribe) -> Result
     };
     let schema = output_schema(&relation.schema, subscribe.progress);
     let columns = Column::of_schema(&schema);
-    let pin = shared.oracle.pin(&[relation.id]);
+    let pin = match subscribe.as_of {
+        None => shared.oracle.pin(&[relation.id]),
+        Some(_) if temporary.is_some() => {
+            return Err(SqlError::unsupported(
+                "AS OF needs a table or a materialized view",
+                "The dataflow of a query lives with its subscription: make a view with retain_history.",
+            ));
+        }
+        Some(epoch) => {
+            let pin = shared.oracle.pin_at(relation.id, epoch)?;
+            if !relation.retention.keeps(&relation.shards, epoch) {
+                return Err(too_old(epoch));
+            }
+            pin
+        }
+    };
     shared.oracle.wait_sealed(&[relation.id], pin.epoch()).await?;
     let (sender, receiver) = mpsc::channel(QUEUE_BATCHES_MAX);
     let follower = Follower { shared: shared.clone(), relation, schema, progress: subscribe.progress, sender };

@@ -47,12 +47,31 @@ impl Target {
 
     /// UPDATE and DELETE need rows that can be taken back.
     pub fn check_updatable(&self) -> Result<(), SqlError> {
+        if self.body().source.is_some() {
+            let message = format!("cannot change rows of table \"{}\", which has a connector", self.object.name);
+            return Err(SqlError::new(SqlState::WrongObjectType, message)
+                .with_hint("Its rows follow the connector; leave rows out in a view on it."));
+        }
         if self.body().append_only {
             let message = format!("table \"{}\" is append-only", self.object.name);
             return Err(SqlError::new(SqlState::WrongObjectType, message)
                 .with_hint("Create the table without APPEND ONLY to update or delete its rows."));
         }
         Ok(())
+    }
+
+    /// A connector that upserts, or that has a watermark, writes alone.
+    pub fn check_insertable(&self) -> Result<(), SqlError> {
+        let body = self.body();
+        let why = match (&body.source, body.primary_key.is_empty(), &body.watermark) {
+            (Some(_), false, _) => "Rows of its connector replace those with the same key.",
+            (Some(_), true, Some(_)) => "Its connector alone moves the watermark.",
+            _ => return Ok(()),
+        };
+        let message = format!("cannot insert into table \"{}\", which has a connector", self.object.name);
+        Err(SqlError::new(SqlState::WrongObjectType, message)
+            .with_detail(why)
+            .with_hint("Insert into a table of its own, and combine both with UNION ALL in a view."))
     }
 
     /// 23502 if a NOT NULL column of `rows` holds NULL.

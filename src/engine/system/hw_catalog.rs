@@ -150,10 +150,21 @@ fn sources(shared: &Shared) -> Arc<dyn TableSource> {
 }
 
 fn jobs(shared: &Shared) -> Arc<dyn TableSource> {
-    let rows = shared.jobs.read().into_iter().map(|job| {
-        vec![Cell::Int(job.id.into()), job.description.into(), Cell::Int(job.rows as i64), Cell::Time(job.started_us)]
+    let mut jobs = shared.jobs.ended();
+    jobs.extend(shared.jobs.read());
+    let rows = jobs.into_iter().map(|job| {
+        vec![
+            Cell::Int(job.id.into()),
+            job.description.into(),
+            job.state.name().into(),
+            job.error.into(),
+            Cell::Int(job.rows as i64),
+            Cell::Time(job.started_us),
+        ]
     });
-    table(&[("id", Int8), ("description", Text), ("rows", Int8), ("started", Time)], rows.collect())
+    let columns =
+        [("id", Int8), ("description", Text), ("state", Text), ("error", Text), ("rows", Int8), ("started", Time)];
+    table(&columns, rows.collect())
 }
 
 fn operators(shared: &Shared) -> Arc<dyn TableSource> {

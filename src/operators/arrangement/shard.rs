@@ -130,6 +130,11 @@ impl Shard {
         self.lock().retain_from
     }
 
+    /// Whether the relation can be read as of `epoch`.
+    pub fn keeps(&self, epoch: Epoch) -> bool {
+        self.retain_from() <= epoch
+    }
+
     /// The last applied epoch.
     pub fn frontier(&self) -> Epoch {
         self.lock().frontier

@@ -85,6 +85,7 @@ impl Context {
             };
             PlanError::Catalog(CatalogError::UndefinedRelation { name: full })
         })?;
+        object.check_complete()?;
         self.named.borrow_mut().insert(object.id);
         match &object.body {
             ObjectBody::View { query, .. } => self.expand_view(object, query),

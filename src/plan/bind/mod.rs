@@ -196,7 +196,7 @@ impl Binder {
         Ok(BoundExpr { logical, scalar, data_type: target.clone() })
     }
 
-    fn bind(&self, expr: &ast::Expr, schema: &DFSchema) -> Result<Expr, PlanError> {
+    pub fn bind(&self, expr: &ast::Expr, schema: &DFSchema) -> Result<Expr, PlanError> {
         let mut expr = expr.clone();
         prepare::prepare_expr(&mut expr)?;
         let planner = SqlToRel::new(&self.context);

@@ -2,17 +2,18 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::{DataType, Schema, SchemaRef};
 use catalog::{Catalog, ColumnEntry};
 use dataflow::{DataflowGraph, Edge, Exchange, NodeKind};
-use kernels::OnError;
-use operators::spec::{MaterializeSpec, OperatorSpec};
+use kernels::{OnError, ScalarExpr};
+use operators::spec::{MaterializeSpec, OperatorSpec, SortColumn};
 use types::ObjectId;
 
 use super::graph::{Graph, Kept, field};
 use super::properties::Properties;
 use super::text::columns as column_list;
-use crate::{PlanError, PlannedView};
+use super::top_n;
+use crate::{PlanError, PlannedView, TableChanges};
 
 pub(super) fn finish(
     mut graph: Graph<'_>,
@@ -46,20 +47,57 @@ pub(crate) fn table_graph(
     name: &str,
     columns: &[ColumnEntry],
     primary_key: &[usize],
-    append_only: bool,
+    changes: TableChanges,
 ) -> DataflowGraph {
     let catalog = Catalog::new();
     let mut graph = Graph::new(&catalog, OnError::Fail);
     let fields: Vec<_> = columns.iter().map(|c| field(&c.name, c.data_type.clone())).collect();
     let schema: SchemaRef = Arc::new(Schema::new(fields));
-    let key = (!primary_key.is_empty()).then(|| primary_key.to_vec());
-    let properties = Properties { append_only, key, ..Properties::default() };
-    let all: Vec<usize> = (0..columns.len()).collect();
+    let rows = match changes {
+        TableChanges::Updatable | TableChanges::AppendOnly => {
+            let key = (!primary_key.is_empty()).then(|| primary_key.to_vec());
+            let append_only = changes == TableChanges::AppendOnly;
+            let properties = Properties { append_only, key, ..Properties::default() };
+            table_input(&mut graph, relation, name, schema.clone(), properties)
+        }
+        TableChanges::Upsert => last_per_key(&mut graph, relation, name, &schema, primary_key),
+    };
+    push(&mut graph, rows, relation, schema);
+    into_graph(graph, relation)
+}
+
+fn table_input(
+    graph: &mut Graph<'_>,
+    relation: ObjectId,
+    name: &str,
+    schema: SchemaRef,
+    properties: Properties,
+) -> usize {
+    let all: Vec<usize> = (0..schema.fields().len()).collect();
     let label = format!("input {name} {}", column_list(&all, &schema));
     let kind = NodeKind::Input { relation, columns: all };
-    let input = graph.push(label, kind, vec![], schema.clone(), properties, Kept::nothing());
-    push(&mut graph, input, relation, schema);
-    into_graph(graph, relation)
+    graph.push(label, kind, vec![], schema, properties, Kept::nothing())
+}
+
+/// The rows of a connector, of each key the one whose partition and position sort last.
+fn last_per_key(
+    graph: &mut Graph<'_>,
+    relation: ObjectId,
+    name: &str,
+    schema: &SchemaRef,
+    primary_key: &[usize],
+) -> usize {
+    let width = schema.fields().len();
+    let mut fields: Vec<_> = schema.fields().iter().cloned().collect();
+    fields.push(field("hw_partition", DataType::Utf8));
+    fields.push(field("hw_position", DataType::Int64));
+    let properties = Properties { append_only: true, ..Properties::default() };
+    let input = table_input(graph, relation, name, Arc::new(Schema::new(fields)), properties);
+    let last = |column| SortColumn { column, descending: true, nulls_first: false };
+    let order_by = vec![last(width), last(width + 1)];
+    let top = top_n::push(graph, input, primary_key.to_vec(), order_by, 0, Some(1), false);
+    let shown = (0..width).map(|c| (ScalarExpr::Column(c), schema.fields()[c].clone())).collect();
+    graph.filter_project(top, None, Some(shown))
 }
 
 /// Appends the Materialize; returns its key.

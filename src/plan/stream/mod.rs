@@ -36,6 +36,7 @@ use graph::{Graph, Projected, field};
 
 pub(crate) use errors::plan_errors;
 pub(crate) use materialize::table_graph;
+pub(crate) use scalar::substitute;
 
 /// Plans an optimised query as the view `relation`.
 pub(crate) fn plan_view(

@@ -4,7 +4,7 @@ use arrow::datatypes::{DataType, Schema};
 use kernels::{Literal, ScalarExpr};
 
 /// `expr` with column i replaced by `by(i)`.
-pub(super) fn substitute(expr: &ScalarExpr, by: &dyn Fn(usize) -> ScalarExpr) -> ScalarExpr {
+pub(crate) fn substitute(expr: &ScalarExpr, by: &dyn Fn(usize) -> ScalarExpr) -> ScalarExpr {
     substitute_after(expr, &|expr| match expr {
         ScalarExpr::Column(column) => by(column),
         ScalarExpr::Cast { arg, to, try_cast } => cast(*arg, to, try_cast),

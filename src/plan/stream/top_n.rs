@@ -272,7 +272,8 @@ fn sort_columns(
         .collect()
 }
 
-fn push(
+/// A top-N over node `rows`.
+pub(super) fn push(
     graph: &mut Graph<'_>,
     rows: usize,
     partition_by: Vec<usize>,

@@ -8,7 +8,7 @@ use sql::{ExplainFormat, Statement};
 use types::ObjectId;
 
 use super::{columns, parse_query, planner, show_error};
-use crate::{data_type, explain_graph, plan_table, type_name, watermark_delay};
+use crate::{TableChanges, data_type, explain_graph, plan_table, type_name, watermark_delay};
 
 fn schema() -> Arc<Schema> {
     let fields = columns("k b,small i,name t,ts s");
@@ -173,8 +173,8 @@ fn watermarks() {
 
 #[test]
 fn tables_are_kept_by_key_or_whole() {
-    let show = |key: &[usize], append_only: bool| {
-        let graph = plan_table(ObjectId(16_500), "t", &columns("k b,v b"), key, append_only);
+    let show = |key: &[usize], changes: TableChanges| {
+        let graph = plan_table(ObjectId(16_500), "t", &columns("k b,v b"), key, changes);
         explain_graph(&graph, ExplainFormat::Text, true).join("\n") + "\n"
     };
     expect![[r#"
@@ -184,7 +184,7 @@ fn tables_are_kept_by_key_or_whole() {
             input t [k, v] (retracting; key [k])
               | operator 0: k bigint, v bigint
     "#]]
-    .assert_eq(&show(&[0], false));
+    .assert_eq(&show(&[0], TableChanges::Updatable));
     expect![[r#"
         materialize whole rows (append-only; keeps the rows of the relation)
           | operator 1: k bigint, v bigint
@@ -192,7 +192,19 @@ fn tables_are_kept_by_key_or_whole() {
             input t [k, v] (append-only)
               | operator 0: k bigint, v bigint
     "#]]
-    .assert_eq(&show(&[], true));
+    .assert_eq(&show(&[], TableChanges::AppendOnly));
+    expect![[r#"
+        materialize by [k] (retracting; key [k]; keeps the rows of the relation)
+          | operator 3: k bigint, v bigint
+          project [k, v] (retracting; key [k])
+            | operator 2: k bigint, v bigint
+            top 1 per [k] by hw_partition desc, hw_position desc (retracting; key [k]; keeps the rows that are shown)
+              | operator 1: k bigint, v bigint, hw_partition text, hw_position bigint
+              exchange by [k]
+                input t [k, v, hw_partition, hw_position] (append-only)
+                  | operator 0: k bigint, v bigint, hw_partition text, hw_position bigint
+    "#]]
+    .assert_eq(&show(&[0], TableChanges::Upsert));
 }
 
 #[test]

@@ -59,6 +59,7 @@ fn object(id: u32, name: &str, columns: Vec<ColumnEntry>, body: ObjectBody) -> C
         sql: String::new(),
         comment: None,
         created_us: 0,
+        building: None,
     })
 }
 
@@ -77,6 +78,7 @@ fn source(watermark: Option<(usize, i64)>) -> ObjectBody {
         encode: "JSON".into(),
         format_options: vec![],
         watermark,
+        generated: vec![],
         bounded: false,
         keeps: Default::default(),
     })

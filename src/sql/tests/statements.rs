@@ -135,12 +135,14 @@ fn queries() {
 fn subscribe_and_copy() {
     check(
         "SUBSCRIBE v; SUBSCRIBE TO s.v WITH (SNAPSHOT = false, PROGRESS); SUBSCRIBE (SELECT * FROM t) WITH (PROGRESS = true);
+         SUBSCRIBE v WITH (SNAPSHOT = false) AS OF 1000000007;
          COPY (SELECT 1) TO STDOUT; COPY (SUBSCRIBE v WITH (SNAPSHOT)) TO STDOUT WITH (FORMAT text); COPY t (a, b) TO STDOUT CSV HEADER;
          COPY t TO STDOUT (FORMAT csv, HEADER, DELIMITER ';')",
         expect![[r#"
             Subscribe v snapshot=true progress=false
             Subscribe s.v snapshot=false progress=true
             Subscribe ((SELECT * FROM t)) snapshot=true progress=true
+            Subscribe v snapshot=false progress=false as of 1000000007
             CopyTo SELECT 1 []
             CopyTo Subscribe v snapshot=true progress=false [("format", Some("text"))]
             CopyTo t (a, b) [("format", Some("csv")), ("header", None)]

@@ -108,7 +108,8 @@ fn subscribe(s: &Subscribe) -> String {
         SubscribeTarget::Relation(name) => name.to_string(),
         SubscribeTarget::Query(query) => format!("({query})"),
     };
-    format!("Subscribe {target} snapshot={} progress={}", s.snapshot, s.progress)
+    let as_of = s.as_of.map(|epoch| format!(" as of {epoch}")).unwrap_or_default();
+    format!("Subscribe {target} snapshot={} progress={}{as_of}", s.snapshot, s.progress)
 }
 
 fn columns(columns: &[ColumnDefinition]) -> String {

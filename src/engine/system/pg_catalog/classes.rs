@@ -27,7 +27,7 @@ pub fn pg_class(view: &SessionView) -> Vec<Row> {
 fn own(view: &SessionView, object: &CatalogObject) -> Row {
     let stored = matches!(object.body, ObjectBody::Table(_) | ObjectBody::MaterializedView(_));
     let temporary = matches!(object.body, ObjectBody::View { temporary: true, .. });
-    let populated = !matches!(&object.body, ObjectBody::MaterializedView(body) if !body.ready);
+    let populated = object.building.is_none();
     let rows = view.shared.relation(object.id);
     let rows = rows.map_or(-1, |relation| relation.shards.iter().map(|s| s.row_count() as i64).sum::<i64>());
     vec![

@@ -56,13 +56,13 @@ pub fn pg_views(view: &SessionView) -> Vec<Row> {
 
 pub fn pg_matviews(view: &SessionView) -> Vec<Row> {
     let row = |object: &Arc<CatalogObject>| -> Option<Row> {
-        let ObjectBody::MaterializedView(body) = &object.body else { return None };
+        let ObjectBody::MaterializedView(_) = &object.body else { return None };
         Some(vec![
             ("schemaname", object.schema.as_str().into()),
             ("matviewname", object.name.as_str().into()),
             ("matviewowner", OWNER_NAME.into()),
             ("hasindexes", false.into()),
-            ("ispopulated", body.ready.into()),
+            ("ispopulated", object.building.is_none().into()),
             ("definition", view_query(object).map(|query| format!("{query};")).into()),
         ])
     };

@@ -6,31 +6,33 @@
 //! go on; table rows beyond the checkpoint enter as new epochs; relations that were not in the checkpoint are rebuilt.
 //! Ready when all of that is sealed, so no reader sees less than before the crash.
 
+mod sources;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
 
-use catalog::{Catalog, CatalogObject, ObjectBody};
-use connectors::{ColumnSpec, ConfiguredSource, FormatSpec};
+use catalog::{Building, Catalog, CatalogChange, CatalogObject, ObjectBody};
 use dataflow::{CreateDataflow, DataflowGraph, RestoredBatch, RestoredState, Runtime, Start};
 use state::{DurableStore, JournalEntry, Recovered, StoreOptions};
 use types::{Epoch, MemoryBudget, ObjectId, SqlError, ToSqlState};
 
-use crate::checkpoint::{CheckpointPayload, Checkpointer, SourcePayload};
-use crate::clock::{Clock, ClockMessage, ClockStart, Readable, SourceEntry};
+use crate::checkpoint::{CheckpointPayload, Checkpointer};
+use crate::clock::{Clock, ClockMessage, ClockStart, Readable};
 use crate::config::EngineConfig;
 use crate::dataflows;
 use crate::engine::{Engine, Shared, clock_channel, event_handler};
 use crate::gate::JournalGate;
-use crate::keeper::Keeper;
 use crate::late_counts::LateCounts;
 use crate::log::{CatalogEntry, EpochEntry, KIND_CATALOG, KIND_EPOCH, KIND_TABLE_ROWS};
 use crate::logged::LoggedSteps;
 use crate::oracle::Oracle;
-use crate::relation::{Relation, SourceRuntime};
-use crate::source_stats::SourceStats;
+use crate::relation::Relation;
+use crate::statements::building;
 use crate::tables;
 use crate::time::now_us;
+use sources::{register_sources, restart_feeds};
+
+pub(crate) use sources::{configure, register_source};
 
 /// Private epochs of catching-up dataflows lie below the first shared one.
 const FIRST_EPOCH: Epoch = 1_000_000_000;
@@ -58,6 +60,7 @@ pub(crate) fn open(config: EngineConfig) -> Result<Engine, SqlError> {
     let engine = start(config, store, &beyond, &recovered)?;
     let shared = &engine.shared;
     let mut markers = vec![];
+    remove_interrupted(shared)?;
     register_sources(shared, &beyond)?;
     for (table, watermark) in &beyond.payload.table_watermarks {
         shared.tables.raise_line(*table, *watermark);
@@ -71,9 +74,28 @@ pub(crate) fn open(config: EngineConfig) -> Result<Engine, SqlError> {
     let _ = shared.clock.send(ClockMessage::Recovered);
     rebuild_relations(shared, rebuild)?;
     wait_caught_up(shared, markers)?;
+    let catalog = shared.catalog();
+    let background = catalog.objects.values().filter(|object| object.building.is_some());
+    background.for_each(|object| building::resume(shared, object.clone()));
     shared.ready.store(true, std::sync::atomic::Ordering::Release);
     tracing::info!(epoch = shared.oracle.opened(), objects = shared.catalog().objects.len(), "ready");
     Ok(engine)
+}
+
+/// Objects that were being built when the server stopped, and that nobody was told to exist.
+fn remove_interrupted(shared: &Shared) -> Result<(), SqlError> {
+    let catalog = shared.catalog();
+    let interrupted = catalog.objects.values().filter(|object| object.building == Some(Building::Foreground));
+    let interrupted: Vec<_> = interrupted.collect();
+    if interrupted.is_empty() {
+        return Ok(());
+    }
+    for object in &interrupted {
+        tracing::warn!(kind = object.kind_name(), name = object.name, "removed: its creation was interrupted");
+        let description = format!("CREATE {} {}", object.kind_name().to_uppercase(), object.name);
+        shared.jobs.removed(description, object.created_us);
+    }
+    shared.change_catalog(vec![CatalogChange::Drop(interrupted.iter().map(|object| object.id).collect())])
 }
 
 fn corrupt(what: &str, error: impl std::fmt::Display) -> SqlError {
@@ -204,69 +226,12 @@ fn start(
         query_handle: queries.handle().clone(),
         queries: Mutex::new(Some(queries)),
         next_id: payload.catalog.next_id.max(leftover).into(),
-        reserved: Arc::default(),
         late,
         started_us: now_us(),
         ready: false.into(),
     });
     *slot.lock().expect("not poisoned") = Some(Arc::downgrade(&shared));
     Ok(Engine { shared })
-}
-
-/// The connector of a source as the catalog describes it.
-pub(crate) fn configure(object: &CatalogObject, body: &catalog::SourceBody) -> Result<ConfiguredSource, SqlError> {
-    let format =
-        FormatSpec { format: body.format.clone(), encode: body.encode.clone(), options: body.format_options.clone() };
-    let columns: Vec<ColumnSpec> = object
-        .columns
-        .iter()
-        .filter(|c| c.generated.is_none())
-        .map(|c| ColumnSpec { name: c.name.clone(), data_type: c.data_type.clone() })
-        .collect();
-    connectors::configure(&body.options, &format, &columns).map_err(|e| e.to_sql_error())
-}
-
-fn register_sources(shared: &Shared, beyond: &Beyond) -> Result<(), SqlError> {
-    for object in shared.catalog().objects.values() {
-        let body = match &object.body {
-            ObjectBody::Source(body) => body,
-            ObjectBody::Table(table) if table.source.is_some() => continue,
-            _ => continue,
-        };
-        let configured = configure(object, body)?;
-        let payload = beyond.payload.sources.get(&object.id);
-        register_source(shared, object, configured, body, payload)?;
-    }
-    Ok(())
-}
-
-/// Makes a source known to the engine and the clock.
-pub(crate) fn register_source(
-    shared: &Shared,
-    object: &CatalogObject,
-    configured: ConfiguredSource,
-    body: &catalog::SourceBody,
-    payload: Option<&SourcePayload>,
-) -> Result<(), SqlError> {
-    let stats = payload.map(|p| SourceStats::restored(p.counters.clone(), p.watermark, p.ended)).unwrap_or_default();
-    let stats = Arc::new(stats);
-    let bound = configured.options.freshness == connectors::Freshness::Bound;
-    let keeper = Keeper::of(object, body, &shared.catalog());
-    let (id, name) = (object.id, object.name.clone());
-    let source = SourceRuntime::new(id, name, configured, body.watermark.clone(), stats.clone(), keeper);
-    let entry = SourceEntry {
-        source: object.id,
-        history: payload.map(|p| p.history.clone()).unwrap_or_default(),
-        admission: payload.and_then(|p| p.admission.clone()),
-        watermark: payload.and_then(|p| p.watermark),
-        has_time: body.watermark.is_some(),
-        ended: payload.is_some_and(|p| p.ended),
-        bound,
-        stats,
-    };
-    shared.lock_sources().insert(object.id, source);
-    let stopping = |_| SqlError::new(types::SqlState::AdminShutdown, "the server is shutting down");
-    shared.clock.send(ClockMessage::AddSource(Box::new(entry))).map_err(stopping)
 }
 
 /// The persisted graph of a table or materialized view.
@@ -302,10 +267,13 @@ fn restore_dataflows(
         let is_table = matches!(object.body, ObjectBody::Table(_));
         let restored = payload.dataflows.contains(&object.id);
         if !restored && !is_table {
-            rebuild.push(graph);
+            // A background job builds its own.
+            if object.building.is_none() {
+                rebuild.push(graph);
+            }
             continue;
         }
-        let relation = Relation::new(graph.clone(), shared.runtime.workers());
+        let relation = Relation::new(graph.clone(), shared.runtime.workers(), Some(object));
         shared.relations.lock().expect("not poisoned").insert(object.id, relation.clone());
         let (start, readable) = if restored {
             let state = Arc::new(read_state(recovered, object.id)?);
@@ -335,43 +303,6 @@ fn read_state(recovered: &Recovered, relation: ObjectId) -> Result<RestoredState
         }));
     }
     Ok(state)
-}
-
-/// Feeds that had run go on where the checkpoint left them.
-fn restart_feeds(
-    shared: &Shared,
-    beyond: &Beyond,
-    markers: &mut Vec<std::sync::mpsc::Receiver<()>>,
-) -> Result<(), SqlError> {
-    let mut read: BTreeMap<ObjectId, BTreeSet<usize>> = BTreeMap::new();
-    for object in shared.catalog().objects.values() {
-        if let Some(graph) = graph_of(object)? {
-            for (relation, columns) in dataflows::columns_read(&graph) {
-                read.entry(relation).or_default().extend(columns);
-            }
-        }
-    }
-    let sources: Vec<Arc<SourceRuntime>> = shared.lock_sources().values().cloned().collect();
-    for source in sources {
-        let payload = beyond.payload.sources.get(&source.id);
-        let logged = beyond.logged.get(&source.id).cloned().unwrap_or_default();
-        let had_run = payload.is_some_and(|p| !p.history.steps.is_empty()) || !logged.is_empty();
-        if !had_run {
-            continue;
-        }
-        let columns = read.get(&source.id).cloned().unwrap_or_default();
-        let offsets = payload.map(|p| p.history.offsets()).unwrap_or_default();
-        let admission = payload.and_then(|p| p.admission.clone()).unwrap_or_else(|| source.new_admission());
-        let marker = marker_of(markers);
-        dataflows::start_feed_at(shared, &source, &columns, offsets, admission, logged, Some(marker))?;
-    }
-    Ok(())
-}
-
-fn marker_of(markers: &mut Vec<std::sync::mpsc::Receiver<()>>) -> Sender<()> {
-    let (sender, receiver) = channel();
-    markers.push(receiver);
-    sender
 }
 
 fn rebuild_relations(shared: &Shared, graphs: Vec<Arc<DataflowGraph>>) -> Result<(), SqlError> {
