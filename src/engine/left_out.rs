@@ -24,6 +24,14 @@ pub struct SourceError {
     pub seen_us: Option<i64>,
 }
 
+/// Rows of a batch, which has no columns when nobody reads the source: then none is late.
+fn taken(rows: &RecordBatch, wanted: &UInt32Array) -> RecordBatch {
+    if wanted.is_empty() {
+        return rows.slice(0, 0);
+    }
+    take_record_batch(rows, wanted).expect("rows of this chunk")
+}
+
 impl LeftOut {
     /// `admitted` is what admission made of `chunk`.
     pub fn of(chunk: Chunk, admitted: &Admitted) -> LeftOut {
@@ -36,7 +44,7 @@ impl LeftOut {
         });
         let refused: Vec<RecordError> = refused.collect();
         LeftOut {
-            late: take_record_batch(&chunk.rows, &late).expect("rows of this chunk"),
+            late: taken(&chunk.rows, &late),
             late_positions: admitted.late.clone(),
             late_lines: admitted.late_rows.iter().map(|(_, line)| *line).collect(),
             errors: chunk.errors.into_iter().chain(refused).collect(),

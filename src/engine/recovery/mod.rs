@@ -65,6 +65,7 @@ pub(crate) fn open(config: EngineConfig) -> Result<Engine, SqlError> {
     for (table, watermark) in &beyond.payload.table_watermarks {
         shared.tables.raise_line(*table, *watermark);
     }
+    log_incarnation(shared, &beyond);
     let rebuild = restore_dataflows(shared, &recovered, &beyond.payload)?;
     restart_feeds(shared, &beyond, &mut markers)?;
     for entry in &beyond.rows {
@@ -232,6 +233,23 @@ fn start(
     });
     *slot.lock().expect("not poisoned") = Some(Arc::downgrade(&shared));
     Ok(Engine { shared })
+}
+
+/// Makes durable that this life of the server has begun, so that none repeats the epochs of another: clients name them.
+fn log_incarnation(shared: &Shared, beyond: &Beyond) {
+    let entry = EpochEntry {
+        epoch: shared.oracle.opened(),
+        incarnation: beyond.payload.incarnation + 1,
+        wall_time_us: beyond.payload.wall_time_us.max(now_us()),
+        table_position: beyond.payload.table_position,
+        sources: BTreeMap::new(),
+    };
+    let bytes = serde_json::to_vec(&entry).expect("an epoch entry has a JSON form");
+    let journal = shared.store.journal();
+    if let Err(error) = journal.append(KIND_EPOCH, &bytes).and_then(|position| journal.sync_up_to(position)) {
+        // A full disk: reads must be possible all the same.
+        tracing::warn!(error = %error, "cannot log the start");
+    }
 }
 
 /// The persisted graph of a table or materialized view.
