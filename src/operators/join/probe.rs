@@ -166,7 +166,8 @@ impl Residual {
             Err(error @ KernelError::Evaluation { .. }) if rows.num_rows() == 1 => {
                 let diff = pairs.diffs[keep.len()];
                 let row = values_text(self.schema.fields().iter().map(AsRef::as_ref), rows.columns(), 0);
-                errors.push(ErrorDelta { row: Some(row), ..ErrorDelta::new(error.sql_state(), error.to_string(), diff) });
+                errors
+                    .push(ErrorDelta { row: Some(row), ..ErrorDelta::new(error.sql_state(), error.to_string(), diff) });
                 keep.push(false);
                 Ok(())
             }
