@@ -54,6 +54,17 @@ impl Catalog {
         Ok(object)
     }
 
+    /// Without the temporary objects of all sessions but the one that keeps its own in `schema`.
+    pub fn seen_from(self: &Arc<Self>, schema: &str) -> Arc<Catalog> {
+        let foreign = |object: &Arc<CatalogObject>| object.is_temporary() && object.schema != schema;
+        if !self.objects.values().any(foreign) {
+            return self.clone();
+        }
+        let mut seen = (**self).clone();
+        seen.objects.retain(|_, object| !foreign(object));
+        Arc::new(seen)
+    }
+
     /// Objects that read `id`, directly.
     pub fn dependants(&self, id: ObjectId) -> Vec<&Arc<CatalogObject>> {
         self.objects.values().filter(|o| o.depends_on.contains(&id)).collect()

@@ -9,5 +9,5 @@ pub use catalog::{Catalog, CatalogChange};
 pub use error::CatalogError;
 pub use object::{
     Building, CatalogObject, ColumnEntry, DEFAULT_SCHEMA, GeneratedEntry, KeepingTables, ObjectBody, SourceBody,
-    TableBody, ViewBody, WatermarkEntry,
+    TEMPORARY_SCHEMA, TableBody, ViewBody, WatermarkEntry,
 };

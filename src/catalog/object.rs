@@ -9,6 +9,8 @@ use types::{EventTimeBound, ObjectId};
 use crate::CatalogError;
 
 pub const DEFAULT_SCHEMA: &str = "public";
+/// What the schema of a session's temporary objects begins with, as in Postgres; the session's id follows.
+pub const TEMPORARY_SCHEMA: &str = "pg_temp_";
 
 /// One source, table, view or materialized view.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -176,6 +178,11 @@ impl CatalogObject {
             ObjectBody::View { .. } => false,
             ObjectBody::MaterializedView(v) => v.append_only,
         }
+    }
+
+    /// Belongs to one session and ends with it.
+    pub fn is_temporary(&self) -> bool {
+        matches!(self.body, ObjectBody::View { temporary: true, .. })
     }
 
     /// Word used in messages and tags: `source`, `table`, `view`, `materialized view`.

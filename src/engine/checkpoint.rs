@@ -16,7 +16,7 @@ use operators::{Cut, TableKind};
 use serde::{Deserialize, Serialize};
 use state::{BlockKind, Checkpoint, CheckpointStats, DurableStore, StateBlock, StateError};
 use tokio::sync::oneshot;
-use types::{Epoch, Incarnation, ObjectId};
+use types::{Epoch, Incarnation, MemoryUse, ObjectId};
 
 use crate::clock::ClockMessage;
 use crate::history::SourceHistory;
@@ -88,7 +88,13 @@ const RECORDS_KEPT: usize = 100;
 const DISK_FULL_PAUSE: Duration = Duration::from_secs(1);
 
 impl Checkpointer {
-    pub fn start(store: DurableStore, workers: usize, clock: Sender<ClockMessage>) -> Arc<Checkpointer> {
+    /// `memory` counts the cuts until they are on disk: their operators have handed them over.
+    pub fn start(
+        store: DurableStore,
+        workers: usize,
+        clock: Sender<ClockMessage>,
+        memory: MemoryUse,
+    ) -> Arc<Checkpointer> {
         let (sender, receiver) = channel();
         let finished: Arc<Mutex<Vec<CheckpointRecord>>> = Arc::default();
         let records = finished.clone();
@@ -97,7 +103,8 @@ impl Checkpointer {
         let thread = std::thread::Builder::new()
             .name("hw-checkpoint".into())
             .spawn(move || {
-                Writer { receiver, store, workers, clock, records, leaving: told, given_up: false, pending: None }.run()
+                let (pending, given_up) = (None, false);
+                Writer { receiver, store, workers, clock, records, leaving: told, given_up, pending, memory }.run()
             })
             .expect("a thread can be started");
         Arc::new(Checkpointer { sender, thread: Mutex::new(Some(thread)), leaving, finished })
@@ -162,6 +169,7 @@ struct Writer {
     /// A checkpoint was left out at the end: no other may follow.
     given_up: bool,
     pending: Option<Pending>,
+    memory: MemoryUse,
 }
 
 impl Writer {
@@ -189,6 +197,7 @@ impl Writer {
             pending.missing.remove(&relation);
             pending.blocks.iter_mut().for_each(|b| b.retain(|block| block.relation != relation));
             pending.request.payload.dataflows.retain(|id| *id != relation);
+            self.memory.set(pending.blocks.iter().flatten().map(StateBlock::memory_bytes).sum());
         }
     }
 
@@ -208,7 +217,7 @@ impl Writer {
             pending.missing.remove(&dataflow);
         }
         for table in cut.tables.into_iter().filter(|t| t.batches.iter().any(|b| b.num_rows() > 0)) {
-            pending.blocks[worker].push(StateBlock {
+            let block = StateBlock {
                 relation: dataflow,
                 operator,
                 table: table.table,
@@ -218,7 +227,9 @@ impl Writer {
                 },
                 vnode_columns: table.vnode_columns,
                 batches: table.batches,
-            });
+            };
+            self.memory.set(self.memory.bytes() + block.memory_bytes());
+            pending.blocks[worker].push(block);
         }
     }
 
@@ -279,6 +290,8 @@ impl Writer {
         for reply in request.replies {
             let _ = reply.send(());
         }
+        drop(checkpoint);
+        self.memory.set(0);
         let _ = self.clock.send(ClockMessage::CheckpointDone);
         if let Err(error) = self.store.compact_once() {
             tracing::warn!(error = %error, "compaction failed");

@@ -201,10 +201,11 @@ impl DerivedReader {
         rows: &mut Rows,
     ) -> Result<(), ConnectorError> {
         let inputs: Vec<ArrayRef> = reads.iter().map(|read| self.column(*read, rows)).collect();
-        let schema = self.config.schema.project(reads).map_err(internal)?;
+        let schema = Arc::new(self.config.schema.project(reads).map_err(internal)?);
         let options = RecordBatchOptions::new().with_row_count(Some(rows.chunk.positions.len()));
-        let batch = RecordBatch::try_new_with_options(Arc::new(schema), inputs, &options).map_err(internal)?;
-        let evaluated = evaluate_delta(std::slice::from_ref(expr), &DeltaBatch::inserts(batch), OnError::Fail);
+        let batch = RecordBatch::try_new_with_options(schema.clone(), inputs, &options).map_err(internal)?;
+        let batch = DeltaBatch::inserts(batch);
+        let evaluated = evaluate_delta(std::slice::from_ref(expr), &batch, &schema, OnError::Fail);
         let evaluated = evaluated.map_err(internal)?;
         if let Some(kept) = &evaluated.kept {
             let name = self.config.schema.field(column).name();

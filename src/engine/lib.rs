@@ -37,6 +37,7 @@ mod system;
 mod tables;
 mod time;
 mod transaction;
+mod zone;
 
 pub use api::{Column, Described, Notice, NoticeSeverity, Prepared, Response, RowStream, TransactionStatus};
 pub use config::EngineConfig;

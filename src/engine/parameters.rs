@@ -117,7 +117,7 @@ impl Parameters {
         match name {
             "statement_timeout" | "lock_timeout" | "idle_in_transaction_session_timeout" => {
                 let timeout = milliseconds(value).ok_or_else(|| invalid("milliseconds, or a time like '5s'"))?;
-                Ok(timeout.to_string())
+                Ok(time_text(timeout))
             }
             "background_ddl" => {
                 boolean(value).map(|on| if on { "on" } else { "off" }.to_string()).ok_or_else(|| invalid("on or off"))
@@ -187,7 +187,7 @@ impl Parameters {
     }
 
     pub fn statement_timeout(&self) -> Option<Duration> {
-        let ms: u64 = self.values["statement_timeout"].parse().ok()?;
+        let ms = milliseconds(&self.values["statement_timeout"])?;
         (ms > 0).then(|| Duration::from_millis(ms))
     }
 
@@ -215,6 +215,15 @@ fn boolean(value: &str) -> Option<bool> {
         "on" | "true" | "t" | "yes" | "1" => Some(true),
         "off" | "false" | "f" | "no" | "0" => Some(false),
         _ => None,
+    }
+}
+
+/// As Postgres shows times: in the largest unit that is exact.
+fn time_text(ms: u64) -> String {
+    const UNITS: [(u64, &str); 5] = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1_000, "s"), (1, "ms")];
+    match UNITS.iter().find(|(unit, _)| ms > 0 && ms.is_multiple_of(*unit)) {
+        Some((unit, name)) => format!("{}{name}", ms / unit),
+        None => "0".into(),
     }
 }
 

@@ -8,13 +8,14 @@ use std::time::Duration;
 
 use arrow::array::ArrayRef;
 use arrow::datatypes::DataType;
+use futures::StreamExt;
 use futures::future::BoxFuture;
 use plan::PlanSession;
 use sql::{ParsedStatement, Statement};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use types::{SqlError, SqlState, ToSqlState};
 
-use crate::api::{Described, Notice, NoticeSeverity, Prepared, Response, TransactionStatus};
+use crate::api::{Described, Notice, NoticeSeverity, Prepared, Response, RowStream, TransactionStatus};
 use crate::engine::Engine;
 use crate::parameters::Parameters;
 use crate::statements::cursor::Cursor;
@@ -23,6 +24,7 @@ use crate::statements::{self, Context};
 use crate::system::{PendingSettings, SessionEnvironment};
 use crate::time::now_us;
 use crate::transaction::Transaction;
+use crate::zone::shown_in;
 
 /// A session. Owned by one connection; not shared.
 pub struct Session {
@@ -33,6 +35,8 @@ pub struct Session {
     /// Shared with the queries that are running.
     pub(crate) parameters: Arc<Parameters>,
     pub(crate) pending_settings: Arc<PendingSettings>,
+    /// What the open block has set and its end undoes.
+    pub(crate) block_settings: settings::BlockSettings,
     pub(crate) transaction: Transaction,
     pub(crate) prepared: HashMap<String, Prepared>,
     /// In a mutex only because streams are not `Sync`.
@@ -51,6 +55,8 @@ pub struct SessionReading {
     pub started_us: i64,
     pub query: String,
     pub active: bool,
+    /// Counts its statements.
+    statements: u64,
 }
 
 /// All open sessions, for `pg_stat_activity` and `hw_catalog.sessions`.
@@ -69,6 +75,50 @@ impl SessionRegistry {
         if let Some(session) = self.sessions.lock().expect("not poisoned").get_mut(&id) {
             change(session);
         }
+    }
+}
+
+/// Marks a session as active; idle again when dropped, unless another statement has started.
+struct Running {
+    engine: Engine,
+    session: u32,
+    number: u64,
+}
+
+impl Running {
+    fn start(engine: Engine, session: u32, text: &str) -> Running {
+        let mut number = 0;
+        engine.shared.sessions.update(session, |reading| {
+            reading.statements += 1;
+            reading.query = text.to_string();
+            reading.active = true;
+            number = reading.statements;
+        });
+        Running { engine, session, number }
+    }
+
+    /// The statement runs as long as its rows flow.
+    fn until_end_of(self, response: Response) -> Response {
+        let carry = |stream: RowStream| {
+            let ended = futures::stream::poll_fn(move |_| {
+                let _until_dropped = &self;
+                std::task::Poll::Ready(None)
+            });
+            stream.chain(ended).boxed()
+        };
+        match response {
+            Response::Rows { columns, stream, tag } => Response::Rows { columns, stream: carry(stream), tag },
+            Response::CopyOut { columns, stream } => Response::CopyOut { columns, stream: carry(stream) },
+            Response::Command { tag } => Response::Command { tag },
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.engine.shared.sessions.update(self.session, |reading| {
+            reading.active &= reading.statements != self.number;
+        });
     }
 }
 
@@ -96,6 +146,7 @@ impl Session {
             started_us: now_us(),
             query: String::new(),
             active: false,
+            statements: 0,
         };
         registry.sessions.lock().expect("not poisoned").insert(id, reading);
         Ok(Session {
@@ -105,6 +156,7 @@ impl Session {
             database: database.to_string(),
             parameters: Arc::new(session_parameters),
             pending_settings: Arc::default(),
+            block_settings: settings::BlockSettings::default(),
             transaction: Transaction::default(),
             prepared: HashMap::new(),
             cursors: Mutex::default(),
@@ -169,16 +221,17 @@ impl Session {
         }
         self.adopt_settings();
         let registry = self.engine.clone();
-        registry.shared.sessions.update(self.id, |session| {
-            session.query = statement.text.clone();
-            session.active = true;
-        });
+        // Until the statement has failed, was cancelled, or its rows are out.
+        let running = Running::start(registry, self.id, &statement.text);
         let result = statements::execute(self, &statement, &parameters).await;
-        registry.shared.sessions.update(self.id, |session| session.active = false);
+        let application = self.parameters.get("application_name").unwrap_or_default();
+        self.engine.shared.sessions.update(self.id, |session| session.application = application);
+        let result = result.map(|response| running.until_end_of(response));
         if result.is_err() {
             self.fail_transaction();
         }
-        result
+        let zone = self.parameters.get("TimeZone");
+        result.map(|response| shown_in(response, zone.as_deref().unwrap_or(kernels::functions::UTC)))
     }
 
     pub fn transaction_status(&self) -> TransactionStatus {
@@ -242,13 +295,34 @@ impl Session {
 
     pub(crate) fn context(&self) -> Context {
         Context {
+            temporary_schema: self.temporary_schema(),
             shared: self.engine.shared.clone(),
             environment: Arc::new(SessionEnvironment::new(self)),
             session: PlanSession {
                 time_zone: self.parameters.get("TimeZone").unwrap_or_else(|| "UTC".into()),
-                search_path: self.parameters.search_path(),
+                search_path: self.search_path(),
             },
         }
+    }
+
+    /// Where the session's temporary objects are.
+    pub(crate) fn temporary_schema(&self) -> String {
+        format!("{}{}", catalog::TEMPORARY_SCHEMA, self.id)
+    }
+
+    /// Schemas in which unqualified names are looked up: first, as in Postgres, that of the temporary objects.
+    pub(crate) fn search_path(&self) -> Vec<String> {
+        let temporary = (!self.temporary_views.is_empty()).then(|| self.temporary_schema());
+        temporary.into_iter().chain(self.parameters.search_path()).collect()
+    }
+
+    /// Whether a view that reads `objects` is temporary because one of them is; tells the client.
+    pub(crate) fn inherits_temporary(&self, objects: &[types::ObjectId], view: &str) -> bool {
+        let temporary = objects.iter().any(|id| self.temporary_views.contains(id));
+        if temporary {
+            self.notice(format!("view \"{view}\" will be a temporary view"));
+        }
+        temporary
     }
 
     pub(crate) fn cursors(&mut self) -> &mut HashMap<String, Cursor> {
@@ -266,7 +340,7 @@ impl Drop for Session {
         let shared = &self.engine.shared;
         shared.sessions.sessions.lock().expect("not poisoned").remove(&self.id);
         if !self.temporary_views.is_empty() {
-            statements::create_view::drop_temporary(shared.clone(), std::mem::take(&mut self.temporary_views));
+            drop(statements::create_view::drop_temporary(shared.clone(), std::mem::take(&mut self.temporary_views)));
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Transaction blocks. Writes of a block are collected and journaled as one entry at COMMIT, so they enter in one
 //! epoch or not at all. Reads inside a block see the database, not the block's own writes: statements that would
-//! depend on them are refused.
+//! depend on them are refused. Definitions take effect at once, so they must come before the block's writes.
 
 use types::ObjectId;
 
@@ -11,6 +11,8 @@ use crate::tables::TableChange;
 pub struct Transaction {
     state: State,
     writes: Vec<TableChange>,
+    /// Command tags of what cannot be rolled back.
+    definitions: Vec<String>,
 }
 
 #[derive(Default, PartialEq, Eq, Clone, Copy)]
@@ -52,6 +54,23 @@ impl Transaction {
 
     pub fn write(&mut self, change: TableChange) {
         self.writes.push(change);
+    }
+
+    /// Whether anything waits for COMMIT.
+    pub fn has_writes(&self) -> bool {
+        !self.writes.is_empty()
+    }
+
+    /// A definition took effect inside the block.
+    pub fn defined(&mut self, what: &str) {
+        if self.state == State::Open && !self.definitions.iter().any(|known| known == what) {
+            self.definitions.push(what.to_string());
+        }
+    }
+
+    /// The definitions of the block that ends.
+    pub fn take_definitions(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.definitions)
     }
 
     pub fn wrote(&self, table: ObjectId) -> bool {

@@ -117,6 +117,13 @@ fn from_message(message: &str, otherwise: SqlState) -> KernelError {
     if lower.contains("divide by zero") || lower.contains("division by zero") {
         return division_by_zero();
     }
+    if lower.contains("scalar subquery returned more than one row") {
+        let message = "more than one row returned by a subquery used as an expression";
+        return KernelError::evaluation(SqlState::CardinalityViolation, message);
+    }
+    if message.contains("'AtArrow'") {
+        return KernelError::evaluation(otherwise, "operator @> is not supported");
+    }
     if lower.contains("overflow") || lower.contains("out of range") || lower.contains("too large to store") {
         return overflow(message);
     }

@@ -16,6 +16,7 @@ pub struct FilterProjectOperator {
     predicate: Option<CompiledExpr>,
     /// `None`: all columns pass.
     projection: Option<Vec<CompiledExpr>>,
+    input: SchemaRef,
     output: SchemaRef,
     on_error: OnError,
 }
@@ -41,18 +42,14 @@ impl FilterProjectOperator {
         }
         // A failing expression gives NULL whatever the plan knows about the expression.
         let output = if spec.null_on_error { nullable(&spec.output) } else { spec.output.clone() };
-        let on_error = match (spec.null_on_error, spec.name_rows) {
-            (true, _) => OnError::Null,
-            (false, true) => OnError::NameRow,
-            (false, false) => OnError::Fail,
-        };
-        Ok(FilterProjectOperator { predicate, projection, output, on_error })
+        let on_error = if spec.null_on_error { OnError::Null } else { OnError::Fail };
+        Ok(FilterProjectOperator { predicate, projection, input, output, on_error })
     }
 
     /// The rows for which the predicate is true.
     fn filter(&self, batch: DeltaBatch, out: &mut Output) -> Result<DeltaBatch, OperatorError> {
         let Some(predicate) = &self.predicate else { return Ok(batch) };
-        let evaluated = evaluate_delta(std::slice::from_ref(predicate), &batch, self.on_error)?;
+        let evaluated = evaluate_delta(std::slice::from_ref(predicate), &batch, &self.input, self.on_error)?;
         out.errors.extend(evaluated.errors);
         let [verdict] = evaluated.columns.as_slice() else { unreachable!("one expression gives one column") };
         let chosen = match verdict.data_type() {
@@ -70,7 +67,7 @@ impl FilterProjectOperator {
             let rows = RecordBatch::try_new_with_options(self.output.clone(), columns, &options(batch.num_rows()))?;
             return Ok(batch.with_rows(rows));
         };
-        let evaluated = evaluate_delta(projection, &batch, self.on_error)?;
+        let evaluated = evaluate_delta(projection, &batch, &self.input, self.on_error)?;
         out.errors.extend(evaluated.errors);
         let batch = match &evaluated.kept {
             Some(kept) => batch.take(kept),
@@ -144,7 +141,6 @@ mod tests {
             projection: Some(vec![column(0), ScalarExpr::binary("/", int(100), column(0))]),
             output: schema("k:int q:int"),
             null_on_error,
-            name_rows: false,
         }
     }
 
@@ -169,8 +165,8 @@ mod tests {
                 - 4 25
                 + 5 20
                 +3 2 50
-                error +1 22012 division by zero
-                error -2 22012 division by zero
+                error +1 22012 division by zero (k: 0, v: 1)
+                error -2 22012 division by zero (k: 0, v: 2)
             "#]],
         );
     }
@@ -191,29 +187,12 @@ mod tests {
     }
 
     #[test]
-    fn errors_name_their_row_on_request() {
-        let spec = FilterProjectSpec { name_rows: true, ..divide(false) };
-        let script = "
-            k:int v:int
-            + 0 1
-            -2 0 2
-            seal 1";
-        let expect = expect![[r#"
-            seal 1:
-            error +1 22012 division by zero (k: 0, v: 1)
-            error -2 22012 division by zero (k: 0, v: 2)
-        "#]];
-        check(build(spec, "k:int v:int"), script, expect);
-    }
-
-    #[test]
     fn failing_predicates_drop_the_row() {
         let spec = |null_on_error| FilterProjectSpec {
             predicate: Some(ScalarExpr::binary(">", ScalarExpr::binary("/", int(10), column(0)), int(3))),
             projection: None,
             output: schema("k:int"),
             null_on_error,
-            name_rows: false,
         };
         let script = "
             k:int
@@ -226,7 +205,7 @@ mod tests {
             seal 1:
             + 1
             +2 2
-            error +1 22012 division by zero
+            error +1 22012 division by zero (k: 0)
         "#]];
         check(build(spec(false), "k:int"), script, expect);
         let expect = expect![[r#"
@@ -245,7 +224,6 @@ mod tests {
             projection: None,
             output: schema("a:int b:text"),
             null_on_error: false,
-            name_rows: false,
         };
         let mut operator = FilterProjectOperator::new(&spec, input.clone()).unwrap();
         let batch = crate::changelog::rows(&input, &[(vec!["1".into(), "x".into()], 1)]);
@@ -262,7 +240,6 @@ mod tests {
             projection: Some(vec![column(0)]),
             output: schema("a:text"),
             null_on_error: false,
-            name_rows: false,
         };
         assert!(FilterProjectOperator::new(&spec, schema("k:int")).is_err());
     }

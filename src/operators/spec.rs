@@ -44,9 +44,6 @@ pub struct FilterProjectSpec {
     pub output: SchemaRef,
     /// `on_error = 'null'`: a failing expression gives NULL (a failing predicate drops the row) instead of an error.
     pub null_on_error: bool,
-    /// Errors say which row failed (`on_error = 'dead_letter'`).
-    #[serde(default)]
-    pub name_rows: bool,
 }
 
 /// Microseconds throughout. Intervals are half-open; starts are `offset` modulo `size` (or `slide`, `step`).
@@ -189,9 +186,6 @@ pub struct JoinSpec {
     pub right_expiry: Option<ExpirySpec>,
     pub left_append_only: bool,
     pub right_append_only: bool,
-    /// Errors of the condition say which pair it was.
-    #[serde(default)]
-    pub name_rows: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

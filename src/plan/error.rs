@@ -39,6 +39,10 @@ pub enum PlanError {
     Internal { message: String },
 }
 
+/// As docs/sql/types.md lists them.
+const KNOWN_TYPES: &str = "boolean, smallint, integer, bigint, real, double precision, numeric, text, varchar, char, \
+     bytea, date, time, timestamp, timestamptz, interval, uuid, json, jsonb, and arrays of them";
+
 impl PlanError {
     pub fn unsupported(what: impl Into<String>, hint: impl Into<String>) -> Self {
         PlanError::Unsupported { what: what.into(), hint: hint.into() }
@@ -77,6 +81,10 @@ impl ToSqlState for PlanError {
             PlanError::Catalog(error) => error.detail(),
             PlanError::Sql(error) => error.detail.clone(),
             PlanError::Kernel(error) => error.detail(),
+            PlanError::NoWatermark { .. } => {
+                Some("Without one no window is ever complete, so nothing would be emitted.".into())
+            }
+            PlanError::UndefinedType { .. } => Some(format!("Known types: {KNOWN_TYPES}.")),
             _ => None,
         }
     }
@@ -89,6 +97,7 @@ impl ToSqlState for PlanError {
             | PlanError::Invalid { hint, .. } => hint.clone(),
             PlanError::Unsupported { hint, .. } => (!hint.is_empty()).then(|| hint.clone()),
             PlanError::NoWatermark { hint } => Some(hint.clone()),
+            PlanError::UndefinedType { .. } => Some("Correct the name, or use text.".into()),
             PlanError::Catalog(error) => error.hint(),
             PlanError::Sql(error) => error.hint.clone(),
             PlanError::Kernel(error) => error.hint(),

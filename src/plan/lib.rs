@@ -25,7 +25,7 @@ mod window_node;
 
 pub use batch::{lower_scalars_for_batch, lower_windows_for_batch};
 pub use bind::catalog_syntax::like_with_backslash;
-pub use bind::data_type::{data_type, type_name};
+pub use bind::data_type::{assignable, data_type, type_name};
 pub use bind::subquery::{RowSubquery, RowSubqueryKind};
 pub use bind::wire_type::{wire_type, with_wire_type};
 pub use environment::{Environment, RelationSource, relation_of};

@@ -45,12 +45,14 @@ pub struct PlannedQuery {
     pub relations: Vec<ObjectId>,
     /// All objects it names, plain views included; ascending, without repetition.
     pub depends_on: Vec<ObjectId>,
+    /// The session's, in which instants are shown and times without zone are meant.
+    pub time_zone: String,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ViewPlanOptions {
     pub emit_on_window_close: bool,
-    /// `on_error`: `NameRow` is `'dead_letter'`.
+    /// `on_error`.
     pub on_error: OnError,
 }
 
@@ -138,7 +140,8 @@ impl Planner {
         let logical = analyze::analyze(bound, binder.options())?;
         let schema = names::with_types_of(&schema, logical.schema());
         let (relations, depends_on) = binder.relations(&logical);
-        Ok(PlannedQuery { logical, schema, parameter_types, relations, depends_on })
+        let time_zone = self.session.time_zone.clone();
+        Ok(PlannedQuery { logical, schema, parameter_types, relations, depends_on, time_zone })
     }
 
     /// Plans `query` as the materialized view `relation`. `columns` renames the output; empty keeps its names.

@@ -151,7 +151,7 @@ impl DeltaBatch {
 pub struct ErrorDelta {
     pub state: SqlState,
     pub message: String,
-    /// What it failed for, as text: a row, the key of a group. Known where an operator was asked to say.
+    /// What it failed for, as text: a row, the key of a group.
     pub row: Option<String>,
     pub diff: i64,
 }

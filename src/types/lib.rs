@@ -20,7 +20,7 @@ pub use error::{SqlError, ToSqlState, TypesError};
 pub use hash::{VNODE_COUNT, hash_columns, hash_columns_into, vnode_of, worker_of};
 pub use memory::{MemoryBudget, MemoryUse};
 pub use object::ObjectId;
-pub use row_text::row_text;
+pub use row_text::{row_text, values_text};
 pub use sqlstate::SqlState;
 pub use watermark::{EventTimeBound, WATERMARK_END, WATERMARK_NONE, Watermarks};
 

@@ -1,16 +1,21 @@
 //! A row as text for people: in error tables, where the row itself has no place.
 
-use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::datatypes::{DataType, Float32Type, Float64Type};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::datatypes::{DataType, Field, Float32Type, Float64Type};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 
 use crate::limits::ROW_TEXT_BYTES_MAX;
 
 /// `(name: value, …)`, cut after `ROW_TEXT_BYTES_MAX` bytes. Rows that compare equal have the same text.
 pub fn row_text(rows: &RecordBatch, row: usize) -> String {
-    let schema = rows.schema();
+    values_text(rows.schema().fields().iter().map(AsRef::as_ref), rows.columns(), row)
+}
+
+/// [`row_text`] of some columns, under the names of `fields`: an error that is taken back needs the very text it was
+/// raised with, whatever the names in a batch.
+pub fn values_text<'a>(fields: impl Iterator<Item = &'a Field>, columns: &[ArrayRef], row: usize) -> String {
     let mut text = String::from("(");
-    for (position, (field, column)) in schema.fields().iter().zip(rows.columns()).enumerate() {
+    for (position, (field, column)) in fields.zip(columns).enumerate() {
         if position > 0 {
             text += ", ";
         }

@@ -24,7 +24,7 @@ pub enum Mode {
 }
 
 /// Languages whose fences are not run.
-const OTHER_LANGUAGES: [&str; 8] = ["", "sh", "text", "toml", "rust", "json", "csv", "yaml"];
+const OTHER_LANGUAGES: [&str; 9] = ["", "sh", "text", "toml", "rust", "python", "json", "csv", "yaml"];
 
 struct Fence {
     line: usize,

@@ -6,12 +6,15 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
-use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
+use futures::StreamExt;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio_postgres::{AsyncMessage, Client, NoTls, SimpleQueryMessage};
 
 /// A server that isn't ready by then hangs.
 const READY_MAX: Duration = Duration::from_secs(60);
@@ -95,8 +98,15 @@ pub struct Starting {
 
 impl Starting {
     pub fn spawn(place: &Place, options: Options) -> Starting {
+        Starting::spawn_extra(place, options, &[])
+    }
+
+    /// With arguments of `serve` besides.
+    pub fn spawn_extra(place: &Place, options: Options, arguments: &[&str]) -> Starting {
         let log = OpenOptions::new().create(true).append(true).open(place.log()).expect("a log file");
-        Starting::spawn_with(command(&place.data(), options), log, place.log())
+        let mut command = command(&place.data(), options);
+        command.args(arguments);
+        Starting::spawn_with(command, log, place.log())
     }
 
     pub fn spawn_with(mut command: Command, log: File, log_path: PathBuf) -> Starting {
@@ -196,6 +206,15 @@ impl Server {
         Address { port: self.port }
     }
 
+    pub fn socket_address(&self) -> SocketAddr {
+        SocketAddr::from((Ipv4Addr::LOCALHOST, self.port))
+    }
+
+    /// Of the operating system.
+    pub fn process_id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub async fn connect(&self) -> Client {
         self.address().connect().await.expect("a ready server accepts clients")
     }
@@ -222,6 +241,26 @@ impl Address {
         // Ends with the client, or with the server.
         tokio::spawn(connection);
         Ok(client)
+    }
+}
+
+impl Address {
+    /// With the messages of the notices and warnings that come.
+    pub async fn connect_with_notices(&self) -> (Client, UnboundedReceiver<String>) {
+        let configuration = format!("host=127.0.0.1 port={} user=highwater dbname=highwater", self.port);
+        let (client, mut connection) =
+            tokio_postgres::connect(&configuration, NoTls).await.expect("it accepts clients");
+        let (sender, notices) = unbounded_channel();
+        let mut messages = futures::stream::poll_fn(move |ctx| connection.poll_message(ctx));
+        tokio::spawn(async move {
+            while let Some(Ok(message)) = messages.next().await {
+                if let AsyncMessage::Notice(notice) = message {
+                    // The test may not want them any more.
+                    let _ = sender.send(notice.message().to_owned());
+                }
+            }
+        });
+        (client, notices)
     }
 }
 

@@ -1,6 +1,7 @@
 //! The wire as sqllogictest wants it: simple queries through tokio-postgres; NULL as `NULL`, an empty string as
-//! `(empty)`, an error as `SQLSTATE: message DETAIL: … HINT: …`, so that one regular expression can match all of it.
-//! A connection made to a server that was killed since is made anew, without its session.
+//! `(empty)`, an error as `SQLSTATE: message`, then a line `DETAIL: …` and a line `HINT: …` if it has them, so that a block
+//! under `----` compares all of it. A connection made to a server that was killed since is made anew, without its
+//! session.
 
 use std::sync::{Arc, Mutex};
 
@@ -9,7 +10,7 @@ use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 
 use crate::server::Server;
 
-/// What a client was told, in one line.
+/// What a client was told; detail and hint on lines of their own.
 #[derive(Debug)]
 pub struct WireError {
     pub state: Option<String>,
@@ -24,19 +25,44 @@ impl std::fmt::Display for WireError {
 
 impl std::error::Error for WireError {}
 
-impl From<tokio_postgres::Error> for WireError {
-    fn from(error: tokio_postgres::Error) -> WireError {
+impl WireError {
+    fn new(error: tokio_postgres::Error, places: &Places) -> WireError {
         let Some(told) = error.as_db_error() else {
             return WireError { state: None, text: error.to_string() };
         };
         let mut text = format!("{}: {}", told.code().code(), told.message());
         if let Some(detail) = told.detail() {
-            text += &format!(" DETAIL: {detail}");
+            text += &format!("\nDETAIL: {detail}");
         }
         if let Some(hint) = told.hint() {
-            text += &format!(" HINT: {hint}");
+            text += &format!("\nHINT: {hint}");
         }
-        WireError { state: Some(told.code().code().to_string()), text }
+        WireError { state: Some(told.code().code().to_string()), text: places.shortened(text) }
+    }
+}
+
+/// Directories that scripts name and that lie elsewhere on every machine.
+#[derive(Debug, Clone)]
+pub struct Places {
+    /// `$DATA`: `sql-tests/data`.
+    pub data: String,
+    /// `$TEMP`: the run's own directory, empty at the start.
+    pub temp: String,
+}
+
+impl Places {
+    /// A statement or command as it is run.
+    pub fn expanded(&self, text: &str) -> String {
+        text.replace("$DATA", &self.data).replace("$TEMP", &self.temp)
+    }
+
+    /// An answer as it is compared.
+    fn shortened(&self, text: String) -> String {
+        let holds = |place: &str| text.contains(place);
+        if !holds(&self.data) && !holds(&self.temp) {
+            return text;
+        }
+        text.replace(&self.data, "$DATA").replace(&self.temp, "$TEMP")
     }
 }
 
@@ -55,13 +81,12 @@ pub type SharedServer = Arc<Mutex<Server>>;
 pub struct Database {
     server: SharedServer,
     connected: Option<(u64, Client)>,
-    /// What `$DATA` in a statement stands for.
-    data: String,
+    places: Places,
 }
 
 impl Database {
-    pub fn new(server: SharedServer, data: &str) -> Database {
-        Database { server, connected: None, data: data.to_string() }
+    pub fn new(server: SharedServer, places: Places) -> Database {
+        Database { server, connected: None, places }
     }
 
     async fn client(&mut self) -> Result<&Client, WireError> {
@@ -71,7 +96,8 @@ impl Database {
         };
         if self.connected.as_ref().is_none_or(|(of, _)| *of != generation) {
             let url = format!("host=127.0.0.1 port={port} user=highwater dbname=highwater");
-            let (client, connection) = tokio_postgres::connect(&url, NoTls).await?;
+            let connected = tokio_postgres::connect(&url, NoTls).await;
+            let (client, connection) = connected.map_err(|error| WireError::new(error, &self.places))?;
             // Ends with the connection; its error reaches the statement that runs.
             tokio::spawn(connection);
             self.connected = Some((generation, client));
@@ -81,8 +107,10 @@ impl Database {
 
     /// Runs one text of one or more statements.
     pub async fn query(&mut self, sql: &str) -> Result<Answer, WireError> {
-        let sql = sql.replace("$DATA", &self.data);
-        let messages = self.client().await?.simple_query(&sql).await?;
+        let places = self.places.clone();
+        let sql = places.expanded(sql);
+        let told = self.client().await?.simple_query(&sql).await;
+        let messages = told.map_err(|error| WireError::new(error, &places))?;
         let mut answer = Answer { rows: None, count: 0 };
         let mut ended = false;
         for message in messages {
@@ -92,7 +120,8 @@ impl Database {
             match message {
                 SimpleQueryMessage::RowDescription(_) => answer.rows = Some(vec![]),
                 SimpleQueryMessage::Row(row) => {
-                    let cells = (0..row.len()).map(|i| row.get(i).map(str::to_string)).collect();
+                    let cell = |i| row.get(i).map(|text| places.shortened(text.to_string()));
+                    let cells = (0..row.len()).map(cell).collect();
                     answer.rows.get_or_insert_default().push(cells);
                 }
                 SimpleQueryMessage::CommandComplete(count) => {
@@ -107,7 +136,7 @@ impl Database {
 
     /// Types of the columns of a query. Empty if the statement cannot be prepared: then they are not compared.
     async fn types(&mut self, sql: &str) -> Vec<DefaultColumnType> {
-        let sql = sql.replace("$DATA", &self.data);
+        let sql = self.places.expanded(sql);
         let Ok(client) = self.client().await else { return vec![] };
         let Ok(statement) = client.prepare(&sql).await else { return vec![] };
         statement.columns().iter().map(|column| column_type(column.type_().name())).collect()

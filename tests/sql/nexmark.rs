@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 
-use crate::database::{Answer, Database, SharedServer};
+use crate::database::{Answer, Database, Places, SharedServer};
 use crate::report::Outcome;
 use crate::server::Server;
 
@@ -70,7 +70,8 @@ impl NexmarkRun {
 
     async fn run(&self, server: &SharedServer) -> Vec<Outcome> {
         let mut outcomes = vec![];
-        let mut database = Database::new(server.clone(), &self.data);
+        let temp = server.lock().expect("no panic while holding the server").temp().display().to_string();
+        let mut database = Database::new(server.clone(), Places { data: self.data.clone(), temp });
         let sources = read(&self.folder.join("sources.sql"));
         if let Err(error) = database.query(&sources).await {
             let failure = Some(format!("cannot create the sources: {error}"));

@@ -1,7 +1,8 @@
 //! Scripts: which files there are, which ways each runs, and one run of one script one way.
 //!
-//! `$DATA` in a script stands for the absolute path of `sql-tests/data`. A record `system ok` / `restart` kills the
-//! server and starts it again, in the ways with restart only; a script without one is restarted half-way.
+//! `$DATA` in a script stands for the absolute path of `sql-tests/data`, `$TEMP` for a directory of the run. A record
+//! `system ok` / `restart` kills the server and starts it again, in the ways with restart only; a script without one is
+//! restarted half-way. Other `system` records are shell commands (to write a file that a source reads).
 //! With `HW_SLT_UPDATE=1` the selected scripts are rewritten with what the server answers on one worker; read the diff
 //! before committing it.
 
@@ -11,7 +12,7 @@ use std::time::Instant;
 
 use sqllogictest::{DefaultColumnType, MakeConnection, Record, Runner};
 
-use crate::database::{self, Database, SharedServer};
+use crate::database::{self, Database, Places, SharedServer};
 use crate::report::Outcome;
 use crate::server::Server;
 
@@ -123,12 +124,14 @@ impl ScriptRun {
         }
         let explicit = records.iter().any(is_restart);
         let mut done = 0;
-        let mut runner = Runner::new(|| async { Ok(Database::new(server.clone(), &self.data)) });
+        let temp = server.lock().expect("no panic while holding the server").temp().display().to_string();
+        let places = Places { data: self.data.clone(), temp };
+        let mut runner = Runner::new(|| async { Ok(Database::new(server.clone(), places.clone())) });
         runner.with_column_validator(database::types_match);
         let mut rewritten = String::new();
         for record in records {
             if self.rewrite.is_some() {
-                rewritten += &self.updated(&mut runner, record).await;
+                rewritten += &self.updated(&mut runner, record, &places).await;
                 continue;
             }
             if is_restart(&record) {
@@ -143,7 +146,7 @@ impl ScriptRun {
                 }
                 done += 1;
             }
-            runner.run_async(record).await.map_err(|error| error.display(false).to_string())?;
+            runner.run_async(placed(record, &places)).await.map_err(|error| error.display(false).to_string())?;
         }
         match &self.rewrite {
             Some(path) => std::fs::write(path, rewritten.trim_end().to_string() + "\n").map_err(|e| e.to_string()),
@@ -152,20 +155,33 @@ impl ScriptRun {
     }
 
     /// The record with what the server answers in place of the expectation.
-    async fn updated<M>(&self, runner: &mut Runner<Database, M>, record: Record<DefaultColumnType>) -> String
+    async fn updated<M>(
+        &self,
+        runner: &mut Runner<Database, M>,
+        record: Record<DefaultColumnType>,
+        places: &Places,
+    ) -> String
     where
         M: MakeConnection<Conn = Database>,
     {
         let updated = if is_restart(&record) {
             None
         } else {
-            let output = runner.apply_record(record.clone()).await;
+            let output = runner.apply_record(placed(record.clone(), places)).await;
             let (validator, normalizer) = (sqllogictest::default_validator, sqllogictest::default_normalizer);
             let types_match = database::types_match;
             sqllogictest::update_record_with_output(&record, &output, " ", validator, normalizer, types_match)
         };
         format!("{}\n", updated.unwrap_or(record))
     }
+}
+
+/// Statements are expanded where they are sent; commands are run by the runner itself.
+fn placed(mut record: Record<DefaultColumnType>, places: &Places) -> Record<DefaultColumnType> {
+    if let Record::System { command, .. } = &mut record {
+        *command = places.expanded(command);
+    }
+    record
 }
 
 fn is_statement(record: &Record<DefaultColumnType>) -> bool {

@@ -32,8 +32,14 @@ impl Server {
         drop(free);
         let child = spawn(&directory.path().join("data"), &directory.path().join("log"), address, workers);
         let mut server = Server { directory, address, workers, child, generation: 1 };
+        std::fs::create_dir(server.temp()).expect("a new directory can be filled");
         server.wait_ready();
         server
+    }
+
+    /// A directory beside the database that goes with the server.
+    pub fn temp(&self) -> PathBuf {
+        self.directory.path().join("files")
     }
 
     /// Kill -9, then a new start on the same directory.

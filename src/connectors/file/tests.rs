@@ -270,7 +270,7 @@ fn parquet_types_that_would_change_values_are_refused() {
     let options = [("connector", "file"), ("path", path.to_str().unwrap()), ("format", "parquet")];
     let error = source(&options, &[("wide", Int16)]).unwrap().config.validate().unwrap_err();
     assert_eq!(error.to_string(), "column \"wide\" of type smallint cannot be read by this source");
-    assert!(error.hint().unwrap().starts_with("Declare it as bigint"), "{:?}", error.hint());
+    assert!(error.detail().unwrap().starts_with("It can be read as bigint"), "{:?}", error.detail());
     let error = source(&options, &[("wide", TIMESTAMP)]).unwrap().config.validate().unwrap_err();
     assert_eq!(error.sql_state().code(), "42804", "a number is never guessed to be a time");
     let error = source(&options, &[("nope", Int64)]).unwrap().config.validate().unwrap_err();

@@ -82,7 +82,11 @@ impl CsvDecoder {
         let mut targets = vec![None; names.len()];
         for (column, field) in self.schema.fields().iter().enumerate() {
             let at = match_name(names.iter().map(String::as_str), field.name());
-            let missing = || ConnectorError::MissingColumn { column: field.name().clone(), path: self.path.clone() };
+            let missing = || ConnectorError::MissingColumn {
+                column: field.name().clone(),
+                path: self.path.clone(),
+                found: names.join(", "),
+            };
             let at = at.ok_or_else(missing)?;
             if let Some(output) = self.projection.iter().position(|c| *c == column) {
                 targets[at] = Some(output);

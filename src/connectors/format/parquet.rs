@@ -58,8 +58,11 @@ impl ParquetFile {
     fn find(&self, field: &Field) -> Result<usize, ConnectorError> {
         let columns = self.metadata.schema().fields();
         let at = match_name(columns.iter().map(|f| f.name().as_str()), field.name());
-        let at =
-            at.ok_or_else(|| ConnectorError::MissingColumn { column: field.name().clone(), path: self.path.clone() })?;
+        let at = at.ok_or_else(|| ConnectorError::MissingColumn {
+            column: field.name().clone(),
+            path: self.path.clone(),
+            found: columns.iter().map(|column| column.name().as_str()).collect::<Vec<_>>().join(", "),
+        })?;
         let found = columns[at].data_type();
         if !convertible(found, field.data_type()) {
             return Err(ConnectorError::ColumnType {

@@ -166,6 +166,8 @@ pub(crate) fn type_name(data_type: &DataType) -> String {
         DataType::Time64(_) => "time without time zone".into(),
         DataType::Timestamp(_, None) => "timestamp without time zone".into(),
         DataType::Timestamp(_, Some(_)) => "timestamp with time zone".into(),
+        DataType::Interval(_) => "interval".into(),
+        DataType::List(element) => format!("{}[]", type_name(element.data_type())),
         other => other.to_string(),
     }
 }

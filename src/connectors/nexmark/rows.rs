@@ -87,21 +87,24 @@ impl Column {
     pub fn of_field(event_type: EventType, field: &Field) -> Result<Self, ConnectorError> {
         let known = fields(event_type);
         let at = known.iter().position(|(name, _)| folded(name) == folded(field.name()));
-        let error = |expected: String| ConnectorError::ColumnType {
+        let error = |expected: &str| ConnectorError::ColumnType {
             column: field.name().clone(),
             data_type: type_name(field.data_type()),
-            expected,
+            expected: expected.into(),
         };
         let Some(at) = at else {
-            let names = known.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
-            return Err(error(format!("one of {names}")));
+            return Err(ConnectorError::MissingColumn {
+                column: field.name().clone(),
+                path: format!("nexmark {event_type:?}"),
+                found: known.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", "),
+            });
         };
         let (fits, expected) = match known[at].1 {
             Number(_) => (*field.data_type() == DataType::Int64, "bigint"),
             Text(_) => (*field.data_type() == DataType::Utf8, "varchar"),
             Time | Expires => (matches!(field.data_type(), DataType::Timestamp(TimeUnit::Microsecond, _)), "timestamp"),
         };
-        if fits { Ok(known[at].1) } else { Err(error(expected.into())) }
+        if fits { Ok(known[at].1) } else { Err(error(expected)) }
     }
 }
 

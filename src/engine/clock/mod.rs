@@ -108,6 +108,8 @@ impl Clock {
             }
             if let Some(reply) = self.shutdown.take() {
                 self.finish();
+                // Who waits may open the directory again: it must be let go by then.
+                drop(self);
                 let _ = reply.send(());
                 return;
             }

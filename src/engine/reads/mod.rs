@@ -3,6 +3,7 @@
 //! `run` fixes the epoch, waits for it, puts providers under the plan and executes on the query threads; the pin is
 //! held by the scans until the last one is done.
 
+mod endless;
 mod lookup;
 mod provider;
 mod row_subquery;

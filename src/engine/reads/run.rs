@@ -15,6 +15,7 @@ use plan::{PlannedQuery, RowSubquery, relation_of};
 use tokio::sync::mpsc;
 use types::{ObjectId, SqlError, SqlState, ToSqlState};
 
+use super::endless::{check_bounded, endless_limit};
 use super::provider::{RelationProvider, Shards};
 use super::row_subquery::BoundSubquery;
 use super::source_scan::SourceProvider;
@@ -92,7 +93,7 @@ async fn prepare(shared: &Arc<Shared>, planned: PlannedQuery, parameters: Vec<Ar
     let kept: Vec<ObjectId> = planned.relations.iter().copied().filter(|id| shared.relation(*id).is_some()).collect();
     let pin = Arc::new(shared.oracle.pin(&kept));
     shared.oracle.wait_sealed(&kept, pin.epoch()).await?;
-    let schema = planned.schema.clone();
+    let (schema, zone) = (planned.schema.clone(), planned.time_zone);
     let mut logical = planned.logical;
     if !parameters.is_empty() {
         let values: Result<Vec<ScalarValue>, _> =
@@ -100,21 +101,31 @@ async fn prepare(shared: &Arc<Shared>, planned: PlannedQuery, parameters: Vec<Ar
         logical = logical.with_param_values(ParamValues::from(values.map_err(error)?)).map_err(error)?;
     }
     check_bounded(shared, &logical)?;
-    let logical = readable(shared, logical, &pin)?;
-    let state = session_state(std::thread::available_parallelism().map_or(1, |n| n.get()));
+    let state = match endless_limit(shared, &logical) {
+        // Rows trickle in: operators must not collect more of them than the query asks for.
+        Some(rows) => session_state(1, Some(rows)),
+        None => session_state(std::thread::available_parallelism().map_or(1, |n| n.get()), None),
+    };
+    let logical = readable(shared, logical, &pin, &zone)?;
     let physical = state.create_physical_plan(&logical).await.map_err(error)?;
     Ok((physical, state, schema))
 }
 
 /// A plan that DataFusion can run: windows lowered, providers under the scans, also of subqueries that run per row.
-fn readable(shared: &Arc<Shared>, logical: LogicalPlan, pin: &Arc<Pin>) -> Result<LogicalPlan, SqlError> {
+/// `zone`: the session's time zone.
+fn readable(shared: &Arc<Shared>, logical: LogicalPlan, pin: &Arc<Pin>, zone: &str) -> Result<LogicalPlan, SqlError> {
     let logical = plan::lower_windows_for_batch(logical).map_err(|e| e.to_sql_error())?;
-    let logical = plan::lower_scalars_for_batch(logical).map_err(|e| e.to_sql_error())?;
+    let logical = plan::lower_scalars_for_batch(logical, zone).map_err(|e| e.to_sql_error())?;
     let logical = attach_providers(shared, logical, pin)?;
-    bind_subqueries(shared, logical, pin)
+    bind_subqueries(shared, logical, pin, zone)
 }
 
-fn bind_subqueries(shared: &Arc<Shared>, logical: LogicalPlan, pin: &Arc<Pin>) -> Result<LogicalPlan, SqlError> {
+fn bind_subqueries(
+    shared: &Arc<Shared>,
+    logical: LogicalPlan,
+    pin: &Arc<Pin>,
+    zone: &str,
+) -> Result<LogicalPlan, SqlError> {
     let mut state = None;
     let external = |error: SqlError| DataFusionError::External(Box::new(error));
     let bound = logical.transform_up_with_subqueries(|node| {
@@ -123,9 +134,9 @@ fn bind_subqueries(shared: &Arc<Shared>, logical: LogicalPlan, pin: &Arc<Pin>) -
                 let Some(query) = RowSubquery::of(&expr).cloned() else { return Ok(Transformed::no(expr)) };
                 let Expr::ScalarFunction(call) = expr else { unreachable!("a subquery is a call") };
                 check_bounded(shared, &query.plan).map_err(external)?;
-                let plan = readable(shared, query.plan.as_ref().clone(), pin).map_err(external)?;
+                let plan = readable(shared, query.plan.as_ref().clone(), pin, zone).map_err(external)?;
                 // One partition: nothing is spawned for a few rows.
-                let state = state.get_or_insert_with(|| Arc::new(session_state(1))).clone();
+                let state = state.get_or_insert_with(|| Arc::new(session_state(1, None))).clone();
                 let function = ScalarUDF::from(BoundSubquery::new(query, plan, state));
                 Ok(Transformed::yes(function.call(call.args)))
             })
@@ -134,8 +145,13 @@ fn bind_subqueries(shared: &Arc<Shared>, logical: LogicalPlan, pin: &Arc<Pin>) -
     Ok(bound.map_err(error)?.data)
 }
 
-fn session_state(partitions: usize) -> SessionState {
+/// `batch_rows`: how many rows operators collect before they pass them on, if not DataFusion's default.
+fn session_state(partitions: usize, batch_rows: Option<usize>) -> SessionState {
     let mut config = SessionConfig::new().with_target_partitions(partitions).with_information_schema(false);
+    if let Some(rows) = batch_rows {
+        let rows = rows.clamp(1, config.batch_size());
+        config = config.with_batch_size(rows);
+    }
     let options = config.options_mut();
     options.sql_parser.map_string_types_to_utf8view = false;
     options.sql_parser.parse_float_as_decimal = true;
@@ -184,43 +200,6 @@ fn provider(
         return Ok(provider_as_source(Arc::new(SourceProvider { source, schema })));
     }
     Err(SqlError::new(SqlState::UndefinedTable, format!("relation with OID {id} was dropped")))
-}
-
-/// A source that never ends can be read only by a query that ends by itself: LIMIT over filters and projections.
-fn check_bounded(shared: &Shared, plan: &LogicalPlan) -> Result<(), SqlError> {
-    fn endless(shared: &Shared, plan: &LogicalPlan) -> Option<String> {
-        if let Some(relation) = relation_of(plan) {
-            let source = shared.unstored_source(relation.id).filter(|s| !s.config.bounded());
-            return source.map(|s| s.name.clone());
-        }
-        plan.inputs().into_iter().find_map(|input| endless(shared, input))
-    }
-    fn pipelined(plan: &LogicalPlan) -> bool {
-        match plan {
-            LogicalPlan::TableScan(_) => true,
-            LogicalPlan::Projection(_)
-            | LogicalPlan::Filter(_)
-            | LogicalPlan::SubqueryAlias(_)
-            | LogicalPlan::Union(_)
-            | LogicalPlan::Limit(_) => plan.inputs().into_iter().all(pipelined),
-            _ => false,
-        }
-    }
-    fn ends(shared: &Shared, plan: &LogicalPlan) -> Result<(), String> {
-        match plan {
-            LogicalPlan::Limit(limit) if limit.fetch.is_some() && pipelined(&limit.input) => Ok(()),
-            _ if relation_of(plan).is_some() => endless(shared, plan).map_or(Ok(()), Err),
-            _ => plan.inputs().into_iter().try_for_each(|input| ends(shared, input)),
-        }
-    }
-    ends(shared, plan).map_err(|name| {
-        SqlError::new(
-            SqlState::FeatureNotSupported,
-            format!("source \"{name}\" never ends, so this query would not either"),
-        )
-        .with_detail("Only a LIMIT over filters and projections ends a read of an endless source.")
-        .with_hint("Add LIMIT, SUBSCRIBE to the query, or create a materialized view.")
-    })
 }
 
 /// The client's column names on a batch.

@@ -149,6 +149,8 @@ fn read_beyond(recovered: &Recovered) -> Result<Beyond, SqlError> {
             _ => {}
         }
     }
+    // Their sessions are gone.
+    payload.catalog.objects.retain(|_, object| !object.is_temporary());
     Ok(Beyond { payload, logged, rows, last_epoch })
 }
 
@@ -167,7 +169,7 @@ fn start(
     let epoch = if fresh { payload.epoch } else { beyond.last_epoch + INCARNATION_GAP };
     let oracle = Oracle::new(epoch);
     let (clock_sender, clock_receiver) = clock_channel();
-    let checkpointer = Checkpointer::start(store.clone(), config.workers, clock_sender.clone());
+    let checkpointer = Checkpointer::start(store.clone(), config.workers, clock_sender.clone(), budget.account());
     let slot: Arc<Mutex<Option<std::sync::Weak<Shared>>>> = Arc::default();
     let lookup_slot = slot.clone();
     let lookup = move |id| {

@@ -2,7 +2,7 @@
 
 use catalog::{CatalogChange, CatalogObject};
 use sql::{ObjectKind, ast};
-use types::{SqlError, SqlState, ToSqlState};
+use types::{SqlError, SqlState};
 
 use super::{names, tag};
 use crate::api::Response;
@@ -18,11 +18,12 @@ pub(crate) async fn execute(
     if kind == ObjectKind::Schema {
         return Err(SqlError::unsupported("comments on schemas are not supported", "Comment on the objects inside."));
     }
-    let shared = session.engine.shared.clone();
+    let context = session.context();
+    let shared = context.shared.clone();
     let _ddl = shared.ddl.lock().await;
     let (schema, name) = names::split(name)?;
     let catalog = shared.catalog();
-    let object = catalog.resolve(schema.as_deref(), &name).map_err(|e| e.to_sql_error())?;
+    let object = context.resolve(&catalog, schema.as_deref(), &name)?;
     let mut object: CatalogObject = (**object).clone();
     let text = text.map(str::to_string);
     match column {

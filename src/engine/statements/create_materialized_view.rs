@@ -23,13 +23,17 @@ pub(crate) async fn execute(
     let ddl = shared.ddl.lock().await;
     let catalog = shared.catalog();
     let (schema, name) = names::split(&create.name)?;
-    let schema = names::schema_or_default(&catalog, schema)?;
+    let schema = names::schema_or_default(&catalog, schema, &context.session.search_path)?;
     if catalog.find(Some(&schema), &name).is_some() {
         return already_exists(session, &name, create.if_not_exists, "CREATE MATERIALIZED VIEW");
     }
     shared.check_memory()?;
     let id = shared.allocate_id();
     let planned = plan(&context, create, id)?;
+    if planned.depends_on.iter().any(|id| session.temporary_views.contains(id)) {
+        let message = "materialized views must not use temporary tables or views";
+        return Err(SqlError::unsupported(message, "Create the view it reads without TEMPORARY."));
+    }
     planned.notices.iter().for_each(|notice| session.notice(notice));
     let mut object = object(create, &planned, id, schema, name, text);
     let errors = error_views::bind(&shared, &mut object)?;
@@ -48,10 +52,12 @@ pub(crate) fn plan(context: &Context, create: &CreateMaterializedView, id: Objec
             ("retain_history", value) if connectors::parse_duration_us(value).is_some() => {}
             _ => {
                 let message = format!("invalid option \"{name}\" = '{value}' of a materialized view");
-                return Err(SqlError::new(SqlState::InvalidParameterValue, message).with_hint(
-                    "Known options: on_error ('fail', 'null' or 'dead_letter'), dead_letter, \
-                     retain_history (a duration such as '1 hour').",
-                ));
+                return Err(SqlError::new(SqlState::InvalidParameterValue, message)
+                    .with_detail(
+                        "Known options: on_error ('fail', 'null' or 'dead_letter'), dead_letter, \
+                         retain_history (a duration such as '1 hour').",
+                    )
+                    .with_hint("Correct it, or remove the option."));
             }
         }
     }

@@ -20,7 +20,7 @@ pub(crate) async fn execute(session: &mut Session, create: &CreateSource, text: 
     let _ddl = shared.ddl.lock().await;
     let catalog = shared.catalog();
     let (schema, name) = names::split(&create.name)?;
-    let schema = names::schema_or_default(&catalog, schema)?;
+    let schema = names::schema_or_default(&catalog, schema, &context.session.search_path)?;
     if catalog.find(Some(&schema), &name).is_some() {
         return already_exists(session, &name, create.if_not_exists, "CREATE SOURCE");
     }

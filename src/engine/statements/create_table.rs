@@ -29,7 +29,7 @@ pub(crate) async fn execute(session: &mut Session, create: &CreateTable, text: &
     let ddl = shared.ddl.lock().await;
     let catalog = shared.catalog();
     let (schema, name) = names::split(&create.name)?;
-    let schema = names::schema_or_default(&catalog, schema)?;
+    let schema = names::schema_or_default(&catalog, schema, &context.session.search_path)?;
     if catalog.find(Some(&schema), &name).is_some() {
         return already_exists(session, &name, create.if_not_exists, "CREATE TABLE");
     }
@@ -219,7 +219,8 @@ pub(super) fn watermark(create: &CreateTable, schema: &SchemaRef) -> Result<Opti
                         SqlState::InvalidParameterValue,
                         format!("invalid value \"{value}\" for option \"{name}\""),
                     )
-                    .with_hint("Expected a duration such as '5 s'.")
+                    .with_detail(format!("Option \"{name}\" takes a duration."))
+                    .with_hint("Write it as '5 s' or '1 hour'.")
                 })?;
             }
             // Read by `keeping_tables`.
@@ -229,7 +230,8 @@ pub(super) fn watermark(create: &CreateTable, schema: &SchemaRef) -> Result<Opti
                     SqlState::InvalidParameterValue,
                     format!("unknown option \"{name}\" of a table"),
                 )
-                .with_hint("Known options: allowed_lateness, late_rows."));
+                .with_detail("Known options: allowed_lateness, late_rows.")
+                .with_hint("Correct the name, or remove the option."));
             }
         }
     }

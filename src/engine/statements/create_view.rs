@@ -8,7 +8,7 @@ use sql::CreateView;
 use types::{ObjectId, SqlError, SqlState, ToSqlState};
 
 use super::create_source::already_exists;
-use super::{names, tag};
+use super::{Context, names, tag};
 use crate::api::Response;
 use crate::engine::Shared;
 use crate::session::Session;
@@ -20,7 +20,12 @@ pub(crate) async fn execute(session: &mut Session, create: &CreateView, text: &s
     let _ddl = shared.ddl.lock().await;
     let catalog = shared.catalog();
     let (schema, name) = names::split(&create.name)?;
-    let schema = names::schema_or_default(&catalog, schema)?;
+    let planned = context.planner().plan_query(&create.query).map_err(|e| e.to_sql_error())?;
+    let temporary = create.temporary || session.inherits_temporary(&planned.depends_on, &name);
+    let schema = match temporary {
+        true => temporary_schema(&context, schema)?,
+        false => names::schema_or_default(&catalog, schema, &context.session.search_path)?,
+    };
     let existing = catalog.find(Some(&schema), &name).cloned();
     if let Some(existing) = &existing {
         let replaceable = create.or_replace && matches!(existing.body, ObjectBody::View { .. });
@@ -28,7 +33,6 @@ pub(crate) async fn execute(session: &mut Session, create: &CreateView, text: &s
             return already_exists(session, &name, create.if_not_exists, "CREATE VIEW");
         }
     }
-    let planned = context.planner().plan_query(&create.query).map_err(|e| e.to_sql_error())?;
     let fields: Vec<Field> = planned.schema.fields().iter().map(|f| f.as_ref().clone()).collect();
     if create.columns.len() > fields.len() {
         return Err(SqlError::new(
@@ -42,14 +46,14 @@ pub(crate) async fn execute(session: &mut Session, create: &CreateView, text: &s
         schema,
         name,
         columns,
-        body: ObjectBody::View { query: create.query.to_string(), temporary: create.temporary },
+        body: ObjectBody::View { query: create.query.to_string(), temporary },
         depends_on: planned.depends_on,
         sql: text.to_string(),
         comment: None,
         created_us: now_us(),
         building: None,
     };
-    if create.temporary {
+    if temporary && !session.temporary_views.contains(&object.id) {
         session.temporary_views.push(object.id);
     }
     let done = tokio::task::spawn_blocking({
@@ -58,6 +62,18 @@ pub(crate) async fn execute(session: &mut Session, create: &CreateView, text: &s
     });
     done.await.map_err(|e| SqlError::internal(e.to_string()))??;
     tag("CREATE VIEW")
+}
+
+/// The schema of the session's own objects, also if it was named.
+fn temporary_schema(context: &Context, named: Option<String>) -> Result<String, SqlError> {
+    let own = context.temporary_schema.clone();
+    match named {
+        Some(named) if named != "pg_temp" && named != own => Err(SqlError::new(
+            SqlState::InvalidTableDefinition,
+            "cannot create temporary relation in non-temporary schema",
+        )),
+        _ => Ok(own),
+    }
 }
 
 fn view_columns(schema: &Schema, create: &CreateView) -> Result<Vec<ColumnEntry>, SqlError> {
@@ -80,10 +96,10 @@ fn view_columns(schema: &Schema, create: &CreateView) -> Result<Vec<ColumnEntry>
     Ok(columns)
 }
 
-/// Removes the temporary views of a session that ends.
-pub(crate) fn drop_temporary(shared: Arc<Shared>, views: Vec<ObjectId>) {
+/// Removes temporary views; goes on when the answer is dropped, as when their session ends.
+pub(crate) fn drop_temporary(shared: Arc<Shared>, views: Vec<ObjectId>) -> impl Future<Output = ()> {
     let handle = shared.query_handle.clone();
-    handle.spawn_blocking(move || {
+    let dropping = handle.spawn_blocking(move || {
         let _ddl = shared.ddl.blocking_lock();
         let catalog = shared.catalog();
         let present: Vec<ObjectId> = views.into_iter().filter(|id| catalog.get(*id).is_some()).collect();
@@ -93,4 +109,6 @@ pub(crate) fn drop_temporary(shared: Arc<Shared>, views: Vec<ObjectId>) {
             tracing::warn!(error = %error, "cannot drop temporary views");
         }
     });
+    // What went wrong has been logged.
+    async move { drop(dropping.await) }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use arrow::array::RecordBatch;
+use arrow::array::{ArrayRef, RecordBatch};
 use futures::{FutureExt, StreamExt};
 use sql::{FetchCount, Statement};
 use types::{SqlError, SqlState};
@@ -20,12 +20,18 @@ pub(crate) struct Cursor {
     endless: bool,
 }
 
-pub(crate) async fn declare(session: &mut Session, name: &str, statement: &Statement) -> Result<Response, SqlError> {
+/// `parameters` are the query's: drivers declare cursors through the extended protocol.
+pub(crate) async fn declare(
+    session: &mut Session,
+    name: &str,
+    statement: &Statement,
+    parameters: &[ArrayRef],
+) -> Result<Response, SqlError> {
     if session.cursors().contains_key(name) {
         return Err(SqlError::new(SqlState::DuplicateCursor, format!("cursor \"{name}\" already exists")));
     }
     let (columns, stream, endless) = match statement {
-        Statement::Query(select) => match query::execute(session, select, &[]).await? {
+        Statement::Query(select) => match query::execute(session, select, parameters).await? {
             Response::Rows { columns, stream, .. } => (columns, stream, false),
             Response::CopyOut { .. } | Response::Command { .. } => {
                 return Err(SqlError::internal("a query gives rows"));
@@ -37,6 +43,8 @@ pub(crate) async fn declare(session: &mut Session, name: &str, statement: &State
         }
         _ => return Err(SqlError::new(SqlState::SyntaxError, "a cursor needs a query or SUBSCRIBE")),
     };
+    // Who fetches at the end may fetch again.
+    let stream = stream.fuse().boxed();
     session.cursors().insert(name.to_string(), Cursor { columns, stream, rest: None, endless });
     tag("DECLARE CURSOR")
 }

@@ -14,7 +14,8 @@ use crate::engine::Shared;
 use crate::session::Session;
 
 pub(crate) async fn execute(session: &mut Session, drop: &sql::Drop) -> Result<Response, SqlError> {
-    let shared = session.engine.shared.clone();
+    let context = session.context();
+    let shared = context.shared.clone();
     let _ddl = shared.ddl.lock().await;
     if drop.kind == ObjectKind::Schema {
         return drop_schemas(session, &shared, drop).await;
@@ -23,7 +24,7 @@ pub(crate) async fn execute(session: &mut Session, drop: &sql::Drop) -> Result<R
     let mut ids: Vec<ObjectId> = vec![];
     for name in &drop.names {
         let (schema, name) = names::split(name)?;
-        let Some(object) = catalog.find(schema.as_deref(), &name) else {
+        let Some(object) = context.find(&catalog, schema.as_deref(), &name) else {
             if drop.if_exists {
                 session.notice(format!("{} \"{name}\" does not exist, skipping", kind_name(drop.kind)));
                 continue;

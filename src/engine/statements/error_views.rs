@@ -26,11 +26,15 @@ pub(super) fn on_error(options: &[(String, String)]) -> Result<OnError, SqlError
     let on_error = match find(ON_ERROR).map(|value| value.to_ascii_lowercase()).as_deref() {
         None | Some("fail") => OnError::Fail,
         Some("null") => OnError::Null,
-        Some("dead_letter") => OnError::NameRow,
-        Some(other) => return Err(invalid(ON_ERROR, other).with_hint("Expected 'fail', 'null' or 'dead_letter'.")),
+        Some("dead_letter") => OnError::DeadLetter,
+        Some(other) => {
+            return Err(invalid(ON_ERROR, other)
+                .with_detail("Option \"on_error\" takes 'fail', 'null' or 'dead_letter'.")
+                .with_hint("Correct the value, or remove the option if it has a default."));
+        }
     };
     match find(DEAD_LETTER) {
-        Some(name) if on_error != OnError::NameRow => {
+        Some(name) if on_error != OnError::DeadLetter => {
             Err(invalid(DEAD_LETTER, name).with_hint("It names the view of errors of on_error = 'dead_letter'."))
         }
         _ => Ok(on_error),
@@ -40,7 +44,7 @@ pub(super) fn on_error(options: &[(String, String)]) -> Result<OnError, SqlError
 /// The view of errors that `view` asks for, with both knowing each other. The caller holds `ddl`.
 pub(super) fn bind(shared: &Shared, view: &mut CatalogObject) -> Result<Option<CatalogObject>, SqlError> {
     let ObjectBody::MaterializedView(body) = &view.body else { unreachable!("a materialized view is being made") };
-    if on_error(&body.options)? != OnError::NameRow {
+    if on_error(&body.options)? != OnError::DeadLetter {
         return Ok(None);
     }
     let asked = body.options.iter().rev().find(|(name, _)| name == DEAD_LETTER);

@@ -100,7 +100,7 @@ impl Keeping {
         let shared = &session.engine.shared;
         let catalog = shared.catalog();
         let (schema, name) = split(option, name)?;
-        let schema = names::schema_or_default(&catalog, Some(schema.unwrap_or_else(|| of.schema.clone())))?;
+        let schema = names::schema_or_default(&catalog, Some(schema.unwrap_or_else(|| of.schema.clone())), &[])?;
         let here = |object: &CatalogObject| object.schema == schema && object.name == name;
         if here(of) {
             return Err(SqlError::new(SqlState::DuplicateTable, format!("relation \"{name}\" already exists")));

@@ -32,9 +32,10 @@ use std::sync::Arc;
 
 use arrow::array::ArrayRef;
 use arrow::datatypes::DataType;
+use catalog::{Catalog, CatalogObject};
 use plan::{PlanSession, Planner};
 use sql::{ParsedStatement, Statement};
-use types::SqlError;
+use types::{SqlError, ToSqlState};
 
 use crate::api::{Described, Response};
 use crate::engine::Shared;
@@ -47,12 +48,40 @@ pub struct Context {
     pub(crate) shared: Arc<Shared>,
     pub(crate) environment: Arc<SessionEnvironment>,
     pub(crate) session: PlanSession,
+    pub(crate) temporary_schema: String,
 }
 
 impl Context {
+    /// The object a statement names: unqualified names are looked up along the search path.
+    pub(crate) fn find<'a>(
+        &self,
+        catalog: &'a Catalog,
+        schema: Option<&str>,
+        name: &str,
+    ) -> Option<&'a Arc<CatalogObject>> {
+        match schema {
+            Some("pg_temp") => catalog.find(Some(&self.temporary_schema), name),
+            Some(schema) => catalog.find(Some(schema), name),
+            None => self.session.search_path.iter().find_map(|schema| catalog.find(Some(schema), name)),
+        }
+    }
+
+    /// Like [`find`](Self::find), with Postgres' error.
+    pub(crate) fn resolve<'a>(
+        &self,
+        catalog: &'a Catalog,
+        schema: Option<&str>,
+        name: &str,
+    ) -> Result<&'a Arc<CatalogObject>, SqlError> {
+        let schema = self.find(catalog, schema, name).map(|object| object.schema.as_str()).or(schema);
+        // A schema that cannot be: nothing along the search path has the name.
+        catalog.resolve(Some(schema.unwrap_or_default()), name).map_err(|e| e.to_sql_error())
+    }
+
     /// A planner over the catalog as it is now.
     pub(crate) fn planner(&self) -> Planner {
-        Planner::new(self.shared.catalog(), self.session.clone()).with_environment(self.environment.clone())
+        let catalog = self.shared.catalog().seen_from(&self.temporary_schema);
+        Planner::new(catalog, self.session.clone()).with_environment(self.environment.clone())
     }
 }
 
@@ -77,6 +106,10 @@ pub(crate) fn describe(
         Statement::Explain { .. } => Ok(explain::described()),
         Statement::Show(show) => show::describe(show),
         Statement::Describe { .. } => Ok(show::describe_columns()),
+        Statement::Declare { statement, .. } => {
+            let inner = describe(context, session, statement, parameters)?;
+            Ok(Described { columns: None, ..inner })
+        }
         Statement::Fetch { name, .. } => cursor::describe(session, name),
         Statement::Execute { name, .. } => prepare::describe(session, name),
         _ => Ok(Session::nothing()),
@@ -84,6 +117,36 @@ pub(crate) fn describe(
 }
 
 pub(crate) async fn execute(
+    session: &mut Session,
+    parsed: &ParsedStatement,
+    parameters: &[ArrayRef],
+) -> Result<Response, SqlError> {
+    if !is_definition(&parsed.statement) {
+        return dispatch(session, parsed, parameters).await;
+    }
+    transaction::check_definition(session)?;
+    let response = dispatch(session, parsed, parameters).await?;
+    if let Response::Command { tag } = &response {
+        session.transaction.defined(tag);
+    }
+    Ok(response)
+}
+
+/// Statements that change the catalog.
+fn is_definition(statement: &Statement) -> bool {
+    matches!(
+        statement,
+        Statement::CreateSource(_)
+            | Statement::CreateTable(_)
+            | Statement::CreateView(_)
+            | Statement::CreateMaterializedView(_)
+            | Statement::CreateSchema { .. }
+            | Statement::Drop(_)
+            | Statement::Comment { .. }
+    )
+}
+
+async fn dispatch(
     session: &mut Session,
     parsed: &ParsedStatement,
     parameters: &[ArrayRef],
@@ -126,7 +189,7 @@ async fn execute_session(
         Statement::Wait => settings::wait(session).await,
         Statement::CancelJobs { ids } => settings::cancel_jobs(session, ids),
         Statement::Unlisten => tag("UNLISTEN"),
-        Statement::DiscardAll => settings::discard_all(session),
+        Statement::DiscardAll => settings::discard_all(session).await,
         Statement::Begin => transaction::begin(session),
         Statement::Commit => transaction::commit(session).await,
         Statement::Rollback => transaction::rollback(session),
@@ -136,7 +199,7 @@ async fn execute_session(
             prepare::execute(session, name, arguments, parameters).await
         }
         Statement::Deallocate { name } => prepare::deallocate(session, name.as_deref()),
-        Statement::Declare { name, statement, .. } => cursor::declare(session, name, statement).await,
+        Statement::Declare { name, statement, .. } => cursor::declare(session, name, statement, parameters).await,
         Statement::Fetch { name, count, timeout_ms } => cursor::fetch(session, name, *count, *timeout_ms).await,
         Statement::Close { name } => cursor::close(session, name.as_deref()),
         _ => Err(SqlError::internal("statement was not dispatched")),

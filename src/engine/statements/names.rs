@@ -21,8 +21,18 @@ pub fn split(name: &ast::ObjectName) -> Result<(Option<String>, String), SqlErro
 }
 
 /// The schema in which an unqualified new object goes.
-pub fn schema_or_default(catalog: &catalog::Catalog, schema: Option<String>) -> Result<String, SqlError> {
-    let schema = schema.unwrap_or_else(|| catalog::DEFAULT_SCHEMA.to_string());
+///
+/// Errors: 3F000 if it does not exist, or if no schema of the search path does.
+pub fn schema_or_default(
+    catalog: &catalog::Catalog,
+    schema: Option<String>,
+    search_path: &[String],
+) -> Result<String, SqlError> {
+    let first = || search_path.iter().find(|schema| catalog.schemas.contains(schema)).cloned();
+    let Some(schema) = schema.or_else(first) else {
+        let message = "no schema has been selected to create in";
+        return Err(SqlError::new(SqlState::InvalidSchemaName, message).with_hint("SET search_path = public."));
+    };
     if catalog.schemas.contains(&schema) {
         return Ok(schema);
     }

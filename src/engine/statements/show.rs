@@ -7,7 +7,7 @@ use arrow::datatypes::{DataType, Field, Schema};
 use catalog::ObjectBody;
 use futures::StreamExt;
 use sql::{Show, ast};
-use types::{SqlError, SqlState, ToSqlState};
+use types::{SqlError, SqlState};
 
 use super::names;
 use crate::api::{Column, Described, Response};
@@ -57,7 +57,7 @@ pub(crate) fn describe_columns() -> Described {
 pub(crate) fn execute(session: &mut Session, show: &Show) -> Result<Response, SqlError> {
     let headings = headings(show);
     let headings: Vec<&str> = headings.iter().map(String::as_str).collect();
-    let catalog = session.engine.shared.catalog();
+    let catalog = session.engine.shared.catalog().seen_from(&session.temporary_schema());
     let listed = |wanted: fn(&ObjectBody) -> bool| {
         let objects = catalog.objects.values().filter(move |o| wanted(&o.body));
         objects.map(|o| vec![Some(o.schema.clone()), Some(o.name.clone())]).collect::<Vec<_>>()
@@ -100,7 +100,7 @@ pub(crate) fn execute(session: &mut Session, show: &Show) -> Result<Response, Sq
         Show::Columns(name) => column_rows(session, name)?,
         Show::Create(name) => {
             let (schema, name) = names::split(name)?;
-            let object = catalog.resolve(schema.as_deref(), &name).map_err(|e| e.to_sql_error())?;
+            let object = session.context().resolve(&catalog, schema.as_deref(), &name)?.clone();
             vec![vec![Some(object.qualified_name()), Some(object.sql.clone())]]
         }
     };
@@ -115,7 +115,7 @@ pub(crate) fn describe_relation(session: &mut Session, name: &ast::ObjectName) -
 fn column_rows(session: &Session, name: &ast::ObjectName) -> Result<Vec<Vec<Option<String>>>, SqlError> {
     let (schema, name) = names::split(name)?;
     let catalog = session.engine.shared.catalog();
-    let object = catalog.resolve(schema.as_deref(), &name).map_err(|e| e.to_sql_error())?;
+    let object = session.context().resolve(&catalog, schema.as_deref(), &name)?;
     let row = |column: &catalog::ColumnEntry| {
         let nullable = if column.not_null { "not null" } else { "" };
         vec![

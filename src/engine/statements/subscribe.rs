@@ -37,7 +37,7 @@ fn target(context: &Context, subscribe: &Subscribe) -> Result<Target, SqlError> 
         SubscribeTarget::Relation(name) => {
             let (schema, bare) = names::split(name)?;
             let catalog = context.shared.catalog();
-            let object = catalog.resolve(schema.as_deref(), &bare).map_err(|e| e.to_sql_error())?;
+            let object = context.resolve(&catalog, schema.as_deref(), &bare)?;
             match &object.body {
                 ObjectBody::Table(_) | ObjectBody::MaterializedView(_) => {
                     let relation = context.shared.relation(object.id);

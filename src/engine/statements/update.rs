@@ -38,6 +38,11 @@ pub(crate) async fn execute(
     let (assigned, found) = query_of(&target, update)?;
     let hints: Vec<Option<DataType>> = parameters.iter().map(|p| Some(p.data_type().clone())).collect();
     let planned = query::plan(&context, &found, &hints)?;
+    let values = planned.schema.fields().iter().skip(target.schema.fields().len());
+    for (value, column) in values.zip(&assigned) {
+        let entry = &target.object.columns[*column];
+        write::check_assignable(value.data_type(), &entry.data_type, &entry.name)?;
+    }
     let batches = query::collect(&context, planned, parameters).await?;
     let (before, after) = before_and_after(&context, &target, &assigned, batches)?;
     target.check_not_null(&after)?;

@@ -29,7 +29,7 @@ impl Target {
     pub fn resolve(context: &Context, name: &ast::ObjectName) -> Result<Target, SqlError> {
         let (schema, name) = names::split(name)?;
         let catalog = context.shared.catalog();
-        let object = catalog.resolve(schema.as_deref(), &name).map_err(|e| e.to_sql_error())?.clone();
+        let object = context.resolve(&catalog, schema.as_deref(), &name)?.clone();
         if !matches!(object.body, ObjectBody::Table(_)) {
             let message = format!("cannot change {} \"{name}\"", object.kind_name());
             return Err(SqlError::new(SqlState::WrongObjectType, message)
@@ -163,17 +163,23 @@ pub(crate) fn assign(
     compiled.evaluate(rows).map_err(|e| e.to_sql_error())
 }
 
+/// 42804 if values of type `found` can't be assigned to a column.
+pub(crate) fn check_assignable(found: &DataType, target: &DataType, column: &str) -> Result<(), SqlError> {
+    if plan::assignable(found, target) {
+        return Ok(());
+    }
+    let (found, wanted) = (plan::type_name(found), plan::type_name(target));
+    let message = format!("column \"{column}\" is of type {wanted} but expression is of type {found}");
+    Err(SqlError::new(SqlState::DatatypeMismatch, message)
+        .with_hint("You will need to rewrite or cast the expression."))
+}
+
 /// Casts result columns of a query to a column's type, as an assignment does.
 pub(crate) fn coerce(array: &ArrayRef, target: &DataType, column: &str) -> Result<ArrayRef, SqlError> {
     if array.data_type() == target {
         return Ok(array.clone());
     }
-    if !arrow::compute::can_cast_types(array.data_type(), target) {
-        let (found, wanted) = (plan::type_name(array.data_type()), plan::type_name(target));
-        let message = format!("column \"{column}\" is of type {wanted} but expression is of type {found}");
-        return Err(SqlError::new(SqlState::DatatypeMismatch, message)
-            .with_hint("You will need to rewrite or cast the expression."));
-    }
+    check_assignable(array.data_type(), target, column)?;
     kernels::cast_array(array, target, false).map_err(|e| e.to_sql_error())
 }
 

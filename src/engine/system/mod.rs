@@ -58,11 +58,11 @@ impl SessionEnvironment {
     pub(crate) fn new(session: &Session) -> Self {
         let view = SessionView {
             shared: session.engine.shared.clone(),
-            catalog: session.engine.shared.catalog(),
+            catalog: session.engine.shared.catalog().seen_from(&session.temporary_schema()),
             session_id: session.id(),
             user: session.user.clone(),
             database: session.database.clone(),
-            search_path: session.parameters.search_path(),
+            search_path: session.search_path(),
             parameters: session.parameters.clone(),
             pending: session.pending_settings.clone(),
         };

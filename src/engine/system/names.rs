@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use catalog::{CatalogObject, ObjectBody};
+use catalog::{CatalogObject, ObjectBody, TEMPORARY_SCHEMA};
 use types::ObjectId;
 
 use super::pg_catalog::layout::{layout, layouts};
@@ -80,14 +80,17 @@ impl SessionView {
 
     /// Schemas of the search path that exist.
     pub fn current_schemas(&self) -> Vec<String> {
-        let exists = |name: &&String| self.schemas().any(|schema| schema == name.as_str());
+        let exists = |name: &&String| {
+            !name.starts_with(TEMPORARY_SCHEMA) && self.schemas().any(|schema| schema == name.as_str())
+        };
         self.search_path.iter().filter(exists).cloned().collect()
     }
 
-    /// All schemas.
+    /// All schemas, that of the session's temporary objects among them if there are any.
     pub fn schemas(&self) -> impl Iterator<Item = &str> {
         let system = ["pg_catalog", "information_schema", "hw_catalog"];
-        system.into_iter().chain(self.catalog.schemas.iter().map(String::as_str))
+        let temporary = self.search_path.first().filter(|schema| schema.starts_with(TEMPORARY_SCHEMA));
+        system.into_iter().chain(self.catalog.schemas.iter().chain(temporary).map(String::as_str))
     }
 
     pub fn schema_name(&self, oid: u32) -> Option<&str> {

@@ -1,13 +1,17 @@
 //! Casts with Postgres' results and errors: fractions round instead of being cut off, text forms of floats, timestamps
 //! and intervals are Postgres', and a bad value fails with its own text in the message.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, Float64Array, RecordBatch, StringArray};
 use arrow::compute::{CastOptions, can_cast_types, cast_with_options};
-use arrow::datatypes::{DataType, Float64Type, Schema};
+use arrow::datatypes::{
+    DataType, DurationMicrosecondType, Float64Type, IntervalMonthDayNano, IntervalMonthDayNanoType, IntervalUnit,
+    Schema, TimeUnit,
+};
 use arrow::util::display::FormatOptions;
 use datafusion_common::{Result, ScalarValue};
 use datafusion_expr::ColumnarValue;
@@ -114,6 +118,9 @@ fn cast_leniently(array: &ArrayRef, to: &DataType) -> Result<ArrayRef, KernelErr
             return arrow_cast(&arrow_cast(array, &whole, true)?, to, true);
         }
     }
+    if let (DataType::Duration(_), DataType::Interval(IntervalUnit::MonthDayNano)) = (from, to) {
+        return days_and_time(array);
+    }
     if to.is_string() && text_form::differs_from_arrow(from) {
         return arrow_cast(&text_form::text_form(array)?, to, true);
     }
@@ -124,12 +131,62 @@ fn cast_leniently(array: &ArrayRef, to: &DataType) -> Result<ArrayRef, KernelErr
     }
     let result = arrow_cast(array, to, true)?;
     if from.is_string() && !to.is_string() && !to.is_binary() && result.null_count() > array.null_count() {
-        // Postgres ignores white space around a value.
+        // Postgres ignores white space around a value, and reads a time of day without seconds.
         let text = arrow_cast(array, &DataType::Utf8, true)?;
-        let trimmed: StringArray = text.as_string::<i32>().iter().map(|v| v.map(str::trim)).collect();
-        return arrow_cast(&(Arc::new(trimmed) as ArrayRef), to, true);
+        let written = text.as_string::<i32>().iter().map(|v| v.map(str::trim));
+        let full: StringArray = match to {
+            DataType::Timestamp(..) | DataType::Time64(_) => written.map(|v| v.map(with_seconds)).collect(),
+            DataType::Interval(_) => written.map(|v| v.map(with_units)).collect(),
+            _ => written.collect(),
+        };
+        return arrow_cast(&(Arc::new(full) as ArrayRef), to, true);
     }
     Ok(result)
+}
+
+/// `12:30` → `12:30:00`, also within a timestamp and before an offset (`2026-01-01 12:30+02`); other texts unchanged.
+fn with_seconds(text: &str) -> Cow<'_, str> {
+    let time = text.find([' ', 'T']).map_or(0, |at| at + 1);
+    let is_minute =
+        |clock: &[u8]| matches!(clock, [a, b, b':', c, d] if [a, b, c, d].into_iter().all(u8::is_ascii_digit));
+    let Some(clock) = text.as_bytes().get(time..time + 5).filter(|clock| is_minute(clock)) else {
+        return Cow::Borrowed(text);
+    };
+    let end = time + clock.len();
+    match text.as_bytes().get(end) {
+        Some(b':') => Cow::Borrowed(text),
+        _ => Cow::Owned(format!("{}:00{}", &text[..end], &text[end..])),
+    }
+}
+
+/// `1 day -04:05:06.7` → `1 day -4 hours -5 minutes -6.7 seconds`: intervals as Postgres writes them.
+fn with_units(text: &str) -> String {
+    const UNITS: [&str; 3] = ["hours", "minutes", "seconds"];
+    let spelled = |word: &str| {
+        let (sign, clock) = match word.strip_prefix('-') {
+            Some(clock) => ("-", clock),
+            None => ("", word.strip_prefix('+').unwrap_or(word)),
+        };
+        let parts: Vec<&str> = clock.split(':').collect();
+        let digits = |part: &&str| !part.is_empty() && part.chars().all(|c| c.is_ascii_digit() || c == '.');
+        if !(2..=3).contains(&parts.len()) || !parts.iter().all(digits) {
+            return word.to_string();
+        }
+        let parts = parts.iter().zip(UNITS).map(|(part, unit)| format!("{sign}{part} {unit}"));
+        parts.collect::<Vec<_>>().join(" ")
+    };
+    text.split_whitespace().map(spelled).collect::<Vec<_>>().join(" ")
+}
+
+/// As Postgres' timestamp_mi: full days are days of the interval, the rest its time, both with the sign of the whole.
+fn days_and_time(durations: &ArrayRef) -> Result<ArrayRef, KernelError> {
+    const DAY_MICROS: i64 = 86_400_000_000;
+    let micros = arrow_cast(durations, &DataType::Duration(TimeUnit::Microsecond), true)?;
+    let micros = micros.as_primitive::<DurationMicrosecondType>();
+    // Every int8 of microseconds has fewer days than int4 holds.
+    let interval =
+        |micros: i64| IntervalMonthDayNano::new(0, (micros / DAY_MICROS) as i32, micros % DAY_MICROS * 1_000);
+    Ok(Arc::new(micros.unary::<_, IntervalMonthDayNanoType>(interval)))
 }
 
 fn arrow_cast(array: &ArrayRef, to: &DataType, safe: bool) -> Result<ArrayRef, KernelError> {

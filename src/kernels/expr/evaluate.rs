@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 
 use arrow::array::{ArrayRef, RecordBatch, UInt32Array, new_null_array};
 use arrow::compute::{concat, take};
-use types::{DeltaBatch, ErrorDelta, row_text};
+use arrow::datatypes::Schema;
+use types::{DeltaBatch, ErrorDelta, ToSqlState, values_text};
 
 use super::CompiledExpr;
 use crate::KernelError;
@@ -32,20 +33,25 @@ struct Isolated {
 /// What becomes of a row on which an expression fails.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum OnError {
-    /// It becomes an error.
+    /// It becomes an error that names it; the view can't be read.
     #[default]
     Fail,
-    /// An error that says which row it was.
-    NameRow,
+    /// It becomes an error that names it; errors are rows of a view of their own.
+    DeadLetter,
     /// It stays, and the failing expression is NULL.
     Null,
 }
 
 /// Evaluates `exprs` over `batch`. A row on which any expression fails is left out and becomes an error (that of the
-/// first such expression), unless `on_error` says otherwise.
+/// first such expression), unless `on_error` says otherwise. `input` has the names of the columns.
 ///
 /// Errors: everything that is not `KernelError::Evaluation`.
-pub fn evaluate_delta(exprs: &[CompiledExpr], batch: &DeltaBatch, on_error: OnError) -> Result<Evaluated, KernelError> {
+pub fn evaluate_delta(
+    exprs: &[CompiledExpr],
+    batch: &DeltaBatch,
+    input: &Schema,
+    on_error: OnError,
+) -> Result<Evaluated, KernelError> {
     let mut columns = Vec::with_capacity(exprs.len());
     let mut failures: BTreeMap<usize, KernelError> = BTreeMap::new();
     for expr in exprs {
@@ -68,15 +74,14 @@ pub fn evaluate_delta(exprs: &[CompiledExpr], batch: &DeltaBatch, on_error: OnEr
         (0..batch.num_rows()).filter(|row| !failures.contains_key(row)).map(|row| row as u32).collect();
     let columns = columns.iter().map(|column| take(column, &kept, None).expect("kept rows lie inside the batch"));
     let columns = columns.collect();
-    let named = |row| (on_error == OnError::NameRow).then(|| row_text(batch.rows(), row));
-    let error = |(row, error)| ErrorDelta { row: named(row), ..error_delta(error, batch.diff(row)) };
-    let errors = failures.into_iter().map(error).collect();
+    let errors = failures.into_iter().map(|(row, error)| error_delta(error, batch, row, input)).collect();
     Ok(Evaluated { columns, kept: Some(kept), errors })
 }
 
-fn error_delta(error: KernelError, diff: i64) -> ErrorDelta {
-    use types::ToSqlState;
-    ErrorDelta::new(error.sql_state(), error.to_string(), diff)
+fn error_delta(error: KernelError, batch: &DeltaBatch, row: usize, input: &Schema) -> ErrorDelta {
+    let fields = input.fields().iter().map(AsRef::as_ref);
+    let named = values_text(fields, batch.rows().columns(), row);
+    ErrorDelta { row: Some(named), ..ErrorDelta::new(error.sql_state(), error.to_string(), batch.diff(row)) }
 }
 
 fn isolate(expr: &CompiledExpr, rows: &RecordBatch) -> Result<Isolated, KernelError> {

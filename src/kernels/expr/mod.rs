@@ -10,6 +10,7 @@ mod literal;
 mod null_on_error;
 #[cfg(test)]
 mod tests;
+pub(crate) mod zone;
 
 use arrow::datatypes::DataType;
 use serde::{Deserialize, Serialize};

@@ -322,7 +322,8 @@ fn quotient() -> (Vec<CompiledExpr>, RecordBatch) {
 fn failing_rows_become_errors_with_their_diff() {
     let (exprs, batch) = quotient();
     let diffs: Vec<i64> = (0..100).map(|i| if i % 20 == 0 { -2 } else { 1 }).collect();
-    let result = evaluate_delta(&exprs, &DeltaBatch::new(batch, diffs), OnError::Fail).unwrap();
+    let schema = batch.schema();
+    let result = evaluate_delta(&exprs, &DeltaBatch::new(batch, diffs), &schema, OnError::Fail).unwrap();
     let kept = result.kept.unwrap();
     assert_eq!(kept.len(), 90);
     assert!(kept.values().iter().all(|row| row % 10 != 0));
@@ -332,12 +333,14 @@ fn failing_rows_become_errors_with_their_diff() {
     assert_eq!(result.errors.iter().map(|e| e.diff).sum::<i64>(), -5);
     assert_eq!(result.errors.len(), 10);
     assert!(result.errors.iter().all(|e| e.state == SqlState::DivisionByZero && e.message == "division by zero"));
+    assert_eq!(result.errors[1].row.as_deref(), Some("(a: 10, b: 0)"));
 }
 
 #[test]
 fn failing_rows_become_null_on_request() {
     let (exprs, batch) = quotient();
-    let result = evaluate_delta(&exprs, &DeltaBatch::inserts(batch), OnError::Null).unwrap();
+    let schema = batch.schema();
+    let result = evaluate_delta(&exprs, &DeltaBatch::inserts(batch), &schema, OnError::Null).unwrap();
     assert!(result.kept.is_none() && result.errors.is_empty());
     assert_eq!(result.columns[1].null_count(), 10);
     assert_eq!(result.columns[0].null_count(), 0);

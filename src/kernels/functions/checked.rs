@@ -14,7 +14,8 @@ use datafusion_expr::{
 
 use crate::KernelError;
 use crate::expr::arithmetic::arithmetic;
-use crate::expr::cast::{cast_array, postgres_type_name};
+use crate::expr::cast::postgres_type_name;
+use crate::expr::zone::cast_array_in;
 
 /// `left op right` of two numeric arguments that are coerced already. `None` if `op` is no arithmetic.
 pub fn checked_operator(op: Operator) -> Option<Arc<ScalarUDF>> {
@@ -30,25 +31,28 @@ pub fn checked_operator(op: Operator) -> Option<Arc<ScalarUDF>> {
     Some(Arc::new(ScalarUDF::new_from_impl(CheckedOperator { name, op, signature })))
 }
 
-/// The cast to `to` as a function of one argument.
-pub fn postgres_cast(to: &DataType, try_cast: bool) -> Arc<ScalarUDF> {
+/// The cast to `to` as a function of one argument, in the time zone of a session.
+pub fn postgres_cast(to: &DataType, try_cast: bool, zone: &str) -> Arc<ScalarUDF> {
     let signature = Signature::any(1, Volatility::Immutable);
-    Arc::new(ScalarUDF::new_from_impl(CastFunction { to: to.clone(), try_cast, signature }))
+    Arc::new(ScalarUDF::new_from_impl(CastFunction { to: to.clone(), try_cast, zone: zone.to_string(), signature }))
 }
 
-/// The value of a cast of a literal, or of an operator between two numeric literals. `None` for other expressions.
+/// The value of a cast of a literal, of an operator between two numeric literals, or of the difference of two literal
+/// timestamps. `None` for other expressions. `zone`: in which times without zone are meant.
 ///
 /// Errors: `Evaluation`, as evaluating it would.
-pub fn constant(expr: &Expr) -> Result<Option<ScalarValue>, KernelError> {
+pub fn constant(expr: &Expr, zone: &str) -> Result<Option<ScalarValue>, KernelError> {
     match expr {
-        Expr::Cast(cast) => constant_cast(&cast.expr, cast.field.data_type(), false),
-        Expr::TryCast(cast) => constant_cast(&cast.expr, cast.field.data_type(), true),
+        Expr::Cast(cast) => constant_cast(&cast.expr, cast.field.data_type(), false, zone),
+        Expr::TryCast(cast) => constant_cast(&cast.expr, cast.field.data_type(), true, zone),
         Expr::BinaryExpr(BinaryExpr { left, op, right }) => {
             let (Expr::Literal(left, _), Expr::Literal(right, _)) = (left.as_ref(), right.as_ref()) else {
                 return Ok(None);
             };
             let numeric = |value: &ScalarValue| !value.is_null() && value.data_type().is_numeric();
-            if checked_operator(*op).is_none() || !numeric(left) || !numeric(right) {
+            let moment = |value: &ScalarValue| !value.is_null() && matches!(value.data_type(), DataType::Timestamp(..));
+            let difference = *op == Operator::Minus && moment(left) && moment(right);
+            if !difference && (checked_operator(*op).is_none() || !numeric(left) || !numeric(right)) {
                 return Ok(None);
             }
             let (left, right) = (ColumnarValue::Scalar(left.clone()), ColumnarValue::Scalar(right.clone()));
@@ -61,13 +65,13 @@ pub fn constant(expr: &Expr) -> Result<Option<ScalarValue>, KernelError> {
     }
 }
 
-fn constant_cast(arg: &Expr, to: &DataType, try_cast: bool) -> Result<Option<ScalarValue>, KernelError> {
+fn constant_cast(arg: &Expr, to: &DataType, try_cast: bool, zone: &str) -> Result<Option<ScalarValue>, KernelError> {
     let Expr::Literal(value, _) = arg else { return Ok(None) };
     if value.is_null() || !arrow::compute::can_cast_types(&value.data_type(), to) {
         return Ok(None);
     }
     let array = value.to_array().map_err(KernelError::from_evaluation)?;
-    let array = cast_array(&array, to, try_cast)?;
+    let array = cast_array_in(&array, to, try_cast, zone)?;
     ScalarValue::try_from_array(&array, 0).map(Some).map_err(KernelError::from_evaluation)
 }
 
@@ -108,12 +112,14 @@ impl ScalarUDFImpl for CheckedOperator {
 struct CastFunction {
     to: DataType,
     try_cast: bool,
+    zone: String,
     signature: Signature,
 }
 
 impl CastFunction {
     fn cast(&self, value: &ColumnarValue) -> Result<ColumnarValue> {
-        let cast = |array| cast_array(array, &self.to, self.try_cast).map_err(KernelError::into_datafusion);
+        let cast =
+            |array| cast_array_in(array, &self.to, self.try_cast, &self.zone).map_err(KernelError::into_datafusion);
         match value {
             ColumnarValue::Array(array) => cast(array).map(ColumnarValue::Array),
             ColumnarValue::Scalar(scalar) => {

@@ -4,7 +4,9 @@
 pub(crate) mod bytea;
 mod checked;
 mod modulo;
+mod sum;
 pub(crate) mod text_form;
+mod timezone;
 mod to_char;
 mod trunc;
 
@@ -13,6 +15,7 @@ use std::sync::{Arc, OnceLock};
 
 use datafusion_expr::{AggregateUDF, ScalarUDF, WindowUDF};
 
+pub use crate::expr::zone::{UTC, zoned};
 pub use checked::{checked_operator, constant, postgres_cast};
 
 /// Postgres' names of functions that DataFusion has under another one.
@@ -25,6 +28,7 @@ pub fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
         ScalarUDF::new_from_impl(to_char::ToChar::new()),
         ScalarUDF::new_from_impl(modulo::Modulo::new()),
         ScalarUDF::new_from_impl(trunc::Trunc::new()),
+        timezone::Timezone::udf(),
     ];
     let ours: Vec<Arc<ScalarUDF>> = ours.into_iter().map(Arc::new).collect();
     let theirs = datafusion_functions::all_default_functions();
@@ -39,13 +43,16 @@ pub fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
     all
 }
 
-/// All aggregate functions, each once.
+/// All aggregate functions, each once; ours stand in for DataFusion's of the same name.
 pub fn aggregate_functions() -> Vec<Arc<AggregateUDF>> {
+    let ours = Arc::new(AggregateUDF::new_from_impl(sum::CheckedSum::default()));
     let renamed = |f: Arc<AggregateUDF>| match AGGREGATE_ALIASES.iter().find(|(name, _)| *name == f.name()) {
         Some((_, alias)) => Arc::new(f.as_ref().clone().with_aliases([*alias])),
         None => f,
     };
-    datafusion_functions_aggregate::all_default_aggregate_functions().into_iter().map(renamed).collect()
+    let theirs = datafusion_functions_aggregate::all_default_aggregate_functions();
+    let kept = theirs.into_iter().filter(|f| f.name() != ours.name());
+    kept.map(renamed).chain([ours.clone()]).collect()
 }
 
 /// All window functions, each once. Aggregates may be used as window functions besides.

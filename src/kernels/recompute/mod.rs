@@ -203,8 +203,8 @@ impl Ordering {
     }
 }
 
-/// The call as DataFusion computes it exactly: its sum of integers would wrap around, one of decimals does not. What
-/// comes out is cast to the planned type, and fails there if it does not fit.
+/// The call with room for every sum: a sum of integers ends at int8, one of decimals does not. What comes out is cast to
+/// the planned type, which may be wider, and fails there if it does not fit.
 fn exact(call: &RecomputeCall, input: &SchemaRef) -> Result<RecomputeCall, KernelError> {
     let mut call = call.clone();
     if let ("sum", [arg]) = (call.function.as_str(), call.args.as_mut_slice())

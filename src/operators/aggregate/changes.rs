@@ -7,8 +7,8 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, Int64Array, RecordBatch, UInt32Array};
 use arrow::compute::kernels::cmp::distinct;
 use arrow::compute::{concat, take};
-use arrow::datatypes::{Field, Schema, SchemaRef};
-use types::{DeltaBatch, ErrorDelta, row_text};
+use arrow::datatypes::SchemaRef;
+use types::{DeltaBatch, ErrorDelta, values_text};
 
 use super::accumulator::{Failure, Failures};
 use super::bits::Bits;
@@ -202,7 +202,7 @@ fn differing(old: &[ArrayRef], new: &[ArrayRef], had: &[u32]) -> Result<Vec<bool
     Ok(differs)
 }
 
-/// `key` tells which group it is; errors are no more than groups, so it is always said.
+/// `key` tells which group it is.
 fn emit_failures(old: Option<Failure>, new: Option<Failure>, key: impl FnOnce() -> Option<String>, out: &mut Output) {
     if old == new {
         return;
@@ -221,11 +221,7 @@ fn key_text(schema: &SchemaRef, keys: &[ArrayRef], group: usize) -> Option<Strin
     if keys.is_empty() {
         return None;
     }
-    let fields = schema.fields().iter().take(keys.len()).zip(keys);
-    let fields = fields.map(|(field, key)| Field::new(field.name(), key.data_type().clone(), true));
-    let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
-    let rows = RecordBatch::try_new(schema, keys.to_vec()).expect("keys of the groups at work");
-    Some(row_text(&rows, group))
+    Some(values_text(schema.fields().iter().map(AsRef::as_ref), keys, group))
 }
 
 /// A `__diff` column of one value.

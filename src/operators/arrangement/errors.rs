@@ -45,7 +45,7 @@ impl Errors {
         self.counts.is_empty()
     }
 
-    /// Every error whose count is not 0, with its count, in order of state and message.
+    /// Every error whose count is not 0, with its count, in order of state, message and row.
     pub fn to_vec(&self) -> Vec<ErrorDelta> {
         let delta = |((state, message, row), diff): (&Key, &i64)| ErrorDelta {
             row: row.clone(),
@@ -54,14 +54,15 @@ impl Errors {
         self.counts.iter().map(delta).collect()
     }
 
-    /// The first that is held at least once.
+    /// The first that is held at least once, as a reader is told.
     pub fn first(&self) -> Option<SqlError> {
         let ((state, message, row), _) = self.counts.iter().find(|(_, count)| **count > 0)?;
         let error = SqlError::new(*state, message.clone());
-        Some(match row {
+        let error = match row {
             Some(row) => error.with_detail(format!("It failed for {row}.")),
             None => error,
-        })
+        };
+        Some(error.with_hint("Correct or remove the row and the view can be read again; hw_catalog.errors counts all."))
     }
 
     pub fn memory_bytes(&self) -> usize {

@@ -90,7 +90,7 @@ impl JoinOperator {
         Ok(JoinOperator {
             sides,
             alone: [left.map(Alone::new), right.map(Alone::new)],
-            residual: spec.filter.as_ref().map(|f| Residual::new(f, schema, spec.name_rows)).transpose()?,
+            residual: spec.filter.as_ref().map(|f| Residual::new(f, schema)).transpose()?,
             emits_pairs: !matches!(spec.kind, JoinKind::LeftSemi | JoinKind::LeftAnti),
             pending: [vec![], vec![]],
             seal: None,

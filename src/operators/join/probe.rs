@@ -7,7 +7,7 @@ use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBa
 use arrow::compute::take;
 use arrow::datatypes::SchemaRef;
 use kernels::{CompiledExpr, KernelError};
-use types::{DeltaBatch, ErrorDelta, ToSqlState, row_text};
+use types::{DeltaBatch, ErrorDelta, ToSqlState, values_text};
 
 use super::side::{Probing, Side};
 use crate::OperatorError;
@@ -123,12 +123,11 @@ pub(super) struct Residual {
     expr: CompiledExpr,
     /// Left columns, then right columns.
     pub schema: SchemaRef,
-    name_rows: bool,
 }
 
 impl Residual {
-    pub fn new(expr: &kernels::ScalarExpr, schema: SchemaRef, name_rows: bool) -> Result<Self, OperatorError> {
-        Ok(Residual { expr: CompiledExpr::compile(expr, &schema)?, schema, name_rows })
+    pub fn new(expr: &kernels::ScalarExpr, schema: SchemaRef) -> Result<Self, OperatorError> {
+        Ok(Residual { expr: CompiledExpr::compile(expr, &schema)?, schema })
     }
 
     /// Keeps the pairs whose joined row satisfies the condition. A pair on which it fails is no match and goes to
@@ -166,8 +165,9 @@ impl Residual {
             }
             Err(error @ KernelError::Evaluation { .. }) if rows.num_rows() == 1 => {
                 let diff = pairs.diffs[keep.len()];
-                let row = self.name_rows.then(|| row_text(rows, 0));
-                errors.push(ErrorDelta { row, ..ErrorDelta::new(error.sql_state(), error.to_string(), diff) });
+                let row = values_text(self.schema.fields().iter().map(AsRef::as_ref), rows.columns(), 0);
+                errors
+                    .push(ErrorDelta { row: Some(row), ..ErrorDelta::new(error.sql_state(), error.to_string(), diff) });
                 keep.push(false);
                 Ok(())
             }

@@ -35,7 +35,6 @@ fn spec(kind: JoinKind, left: &str, right: &str, keys: usize) -> JoinSpec {
         right_expiry: None,
         left_append_only: false,
         right_append_only: false,
-        name_rows: false,
     }
 }
 
@@ -276,9 +275,9 @@ fn a_failing_condition_concerns_its_pair_only_and_heals() {
         expect![[r#"
             seal 1:
             +2 1 10 1 2
-            error +2 22012 division by zero
+            error +2 22012 division by zero (k: 1, v: 10, k: 1, w: 0)
             seal 2:
-            error -2 22012 division by zero
+            error -2 22012 division by zero (k: 1, v: 10, k: 1, w: 0)
         "#]],
     );
 }

@@ -111,7 +111,10 @@ impl RecomputeOperator {
         let result = self.recomputer.recompute(&rows, &partitions)?;
         let encoded = self.answers.encode(&result.rows)?;
         let answer = |partition: Option<usize>| match partition {
-            Some(partition) => to_answer(&result.partitions[partition], &encoded),
+            Some(partition) => {
+                let key = || failing_key(&self.input, &self.key, &rows, &partitions[partition]);
+                to_answer(&result.partitions[partition], &encoded, key)
+            }
             None => Answer::none(),
         };
         let mut difference = Difference { rows: self.answers.buffer(), diffs: vec![] };
@@ -235,11 +238,25 @@ enum OldAnswer {
     Recompute(Option<usize>),
 }
 
-fn to_answer(outcome: &Result<Range<usize>, KernelError>, encoded: &Rows) -> Answer {
+fn to_answer(
+    outcome: &Result<Range<usize>, KernelError>,
+    encoded: &Rows,
+    failing_key: impl FnOnce() -> Option<String>,
+) -> Answer {
     match outcome {
         Ok(range) => Answer::Rows(EncodedRows::sorted(range.clone().map(|row| encoded.row(row).data()))),
-        Err(error) => Answer::Error { state: error.sql_state(), message: error.to_string() },
+        Err(error) => Answer::Error { state: error.sql_state(), message: error.to_string(), key: failing_key() },
     }
+}
+
+/// The key of the rows at `partition`, for people. `None`: there is no key, or no row.
+fn failing_key(input: &Schema, key: &[usize], rows: &RecordBatch, partition: &Range<usize>) -> Option<String> {
+    if partition.is_empty() || key.is_empty() {
+        return None;
+    }
+    let fields = key.iter().map(|column| input.field(*column));
+    let columns: Vec<_> = key.iter().map(|column| rows.column(*column).clone()).collect();
+    Some(types::values_text(fields, &columns, partition.start))
 }
 
 /// Encoded output rows and their diffs.
@@ -256,8 +273,8 @@ impl Difference {
         }
         let nothing = EncodedRows::default();
         let mut error_of = |answer: &Answer, diff: i64| {
-            if let Answer::Error { state, message } = answer {
-                out.errors.push(ErrorDelta::new(*state, message, diff));
+            if let Answer::Error { state, message, key } = answer {
+                out.errors.push(ErrorDelta { row: key.clone(), ..ErrorDelta::new(*state, message, diff) });
             }
         };
         error_of(old, -1);

@@ -56,7 +56,7 @@ impl RowCodec {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Answer {
     Rows(EncodedRows),
-    Error { state: SqlState, message: String },
+    Error { state: SqlState, message: String, key: Option<String> },
 }
 
 impl Answer {
@@ -67,7 +67,7 @@ impl Answer {
     fn bytes(&self) -> usize {
         match self {
             Answer::Rows(rows) => rows.bytes.len() + rows.ends.len() * size_of::<usize>(),
-            Answer::Error { message, .. } => message.len(),
+            Answer::Error { message, key, .. } => message.len() + key.as_ref().map_or(0, String::len),
         }
     }
 }

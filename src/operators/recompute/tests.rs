@@ -305,11 +305,11 @@ fn a_failing_key_heals() {
             - 1 2
             - 2 10
             + 2 7
-            error +1 22012 division by zero
+            error +1 22012 division by zero (k: 1)
             seal 3:
             seal 4:
             + 1 6
-            error -1 22012 division by zero
+            error -1 22012 division by zero (k: 1)
         "#]],
     );
 }

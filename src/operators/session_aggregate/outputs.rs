@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
 use arrow::compute::{cast, take};
-use types::{DeltaBatch, ErrorDelta, SqlState, consolidate};
+use types::{DeltaBatch, ErrorDelta, SqlState, consolidate, values_text};
 
 use super::{SessionAggregateOperator, cut_into_batches};
 use crate::OperatorError;
@@ -21,7 +21,8 @@ pub(super) struct Session {
     pub slots: Vec<u32>,
 }
 
-type Errors = BTreeMap<(SqlState, &'static str), i64>;
+/// Counts by state, message and group.
+type Errors = BTreeMap<(SqlState, &'static str, Option<String>), i64>;
 
 impl SessionAggregateOperator {
     /// Turns the outputs remembered in this epoch and the new ones into net batches.
@@ -45,7 +46,9 @@ impl SessionAggregateOperator {
         };
         self.leaving = cut_into_batches(&net);
         let errors = errors.into_iter().filter(|(_, diff)| *diff != 0);
-        self.unsaved.errors.extend(errors.map(|((state, message), diff)| ErrorDelta::new(state, message, diff)));
+        self.unsaved.errors.extend(
+            errors.map(|((state, message, row), diff)| ErrorDelta { row, ..ErrorDelta::new(state, message, diff) }),
+        );
         Ok(())
     }
 
@@ -76,8 +79,12 @@ impl SessionAggregateOperator {
         columns.extend_from_slice(outputs.columns()?);
         let failures = outputs.failures();
         if !failures.is_empty() {
-            for failure in failures.values() {
-                *errors.entry((failure.state, failure.message)).or_default() += diff;
+            let fields = self.layout.output.fields();
+            for (session, failure) in failures {
+                let group = &columns[..self.group.len()];
+                let fields = fields.iter().map(AsRef::as_ref);
+                let group = (!group.is_empty()).then(|| values_text(fields, group, *session));
+                *errors.entry((failure.state, failure.message, group)).or_default() += diff;
             }
             let kept = (0..sessions.len()).filter(|i| !failures.contains_key(i)).map(|i| i as u32);
             let kept = UInt32Array::from_iter_values(kept);

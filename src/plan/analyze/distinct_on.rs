@@ -34,6 +34,7 @@ fn first_rows(on: DistinctOn) -> Result<LogicalPlan> {
     let number = row_number().partition_by(on.on_expr.clone()).order_by(order.clone()).build()?.alias(RANK);
     let input = Arc::unwrap_or_clone(on.input);
     let ranked = LogicalPlanBuilder::from(input).window(vec![number])?.filter(col(RANK).eq(lit(1_i64)))?;
+    let ranked = if order.is_empty() { ranked } else { ranked.sort(order)? };
     // Names and qualifiers of the node that is replaced.
     let fields = on.schema.iter().zip(on.select_expr);
     let select: Vec<Expr> = fields

@@ -48,7 +48,8 @@ pub(crate) fn analyze(plan: LogicalPlan, options: &ConfigOptions) -> Result<Logi
         Arc::new(TypeCoercion::new()),
     ];
     let analysed = Analyzer::with_rules(rules).execute_and_check(plan, options, |_, _| {})?;
-    Ok(constants::fold(analysed)?)
+    let zone = options.execution.time_zone.as_deref().unwrap_or(kernels::functions::UTC);
+    Ok(constants::fold(analysed, zone)?)
 }
 
 /// The shape that `stream/` converts: no subqueries, filters and projections as low as they go.

@@ -1,5 +1,6 @@
 //! Types where Postgres and DataFusion differ, set before types are coerced: integer literals that fit are `int4`,
-//! the difference of two timestamps is an interval, `now()` has microseconds, row numbers are `int8`.
+//! a date and an interval make a timestamp, a date and an integer a date, the difference of two timestamps is an
+//! interval, that of two dates an integer; `now()` has microseconds, row numbers are `int8`.
 
 use arrow::datatypes::{DataType, IntervalUnit, TimeUnit};
 use datafusion_common::config::ConfigOptions;
@@ -78,18 +79,55 @@ fn narrow_literal(expr: Expr) -> Result<Transformed<Expr>> {
 }
 
 fn retype_operation(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
-    match &expr {
-        Expr::BinaryExpr(BinaryExpr { left, op: Operator::Minus, right }) => {
-            // Types that aren't known yet (placeholders) are left to coercion.
-            let timestamp = |e: &Expr| matches!(e.get_type(schema), Ok(DataType::Timestamp(..)));
-            match timestamp(left) && timestamp(right) {
-                true => Ok(Transformed::yes(cast(expr, DataType::Interval(IntervalUnit::MonthDayNano)))),
-                false => Ok(Transformed::no(expr)),
-            }
+    match expr {
+        Expr::BinaryExpr(BinaryExpr { left, op: op @ (Operator::Plus | Operator::Minus), right }) => {
+            Ok(retype_moments(*left, op, *right, schema))
         }
-        Expr::ScalarFunction(call) if call.func.name() == "now" => {
+        Expr::ScalarFunction(ref call) if call.func.name() == "now" => {
             Ok(Transformed::yes(cast(expr, DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())))))
         }
         _ => Ok(Transformed::no(expr)),
     }
+}
+
+/// What a side of + or − is, as far as these rules care.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Date,
+    Timestamp,
+    Interval,
+    Integer,
+    Other,
+}
+
+impl Side {
+    /// Types that aren't known yet (placeholders) are left to coercion.
+    fn of(expr: &Expr, schema: &DFSchema) -> Side {
+        match expr.get_type(schema) {
+            Ok(DataType::Date32) => Side::Date,
+            Ok(DataType::Timestamp(..)) => Side::Timestamp,
+            Ok(DataType::Interval(_)) => Side::Interval,
+            Ok(DataType::Int16 | DataType::Int32) => Side::Integer,
+            _ => Side::Other,
+        }
+    }
+}
+
+/// As pg_operator has them: date_pl_interval, timestamp_mi, date_mi, date_pli and their like.
+fn retype_moments(left: Expr, op: Operator, right: Expr, schema: &DFSchema) -> Transformed<Expr> {
+    let timestamp = |expr: Expr| cast(expr, DataType::Timestamp(TimeUnit::Microsecond, None));
+    let days = |expr: Expr| cast(expr, DataType::Int32);
+    let operation = |left: Expr, right: Expr| Expr::BinaryExpr(BinaryExpr::new(Box::new(left), op, Box::new(right)));
+    let interval = |expr: Expr| cast(expr, DataType::Interval(IntervalUnit::MonthDayNano));
+    Transformed::yes(match (Side::of(&left, schema), op, Side::of(&right, schema)) {
+        (Side::Date, _, Side::Interval) => operation(timestamp(left), right),
+        (Side::Interval, Operator::Plus, Side::Date) => operation(left, timestamp(right)),
+        (Side::Timestamp, Operator::Minus, Side::Timestamp) => interval(operation(left, right)),
+        (Side::Timestamp, Operator::Minus, Side::Date) => interval(operation(left, timestamp(right))),
+        (Side::Date, Operator::Minus, Side::Timestamp) => interval(operation(timestamp(left), right)),
+        (Side::Date, Operator::Minus, Side::Date) => operation(days(left), days(right)),
+        (Side::Date, _, Side::Integer) => cast(operation(days(left), days(right)), DataType::Date32),
+        (Side::Integer, Operator::Plus, Side::Date) => cast(operation(days(left), days(right)), DataType::Date32),
+        _ => return Transformed::no(operation(left, right)),
+    })
 }

@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::datatypes::{DataType, Schema, SchemaRef};
 use catalog::{Catalog, CatalogError, CatalogObject, ObjectBody};
 use datafusion_common::config::ConfigOptions;
 use datafusion_common::{DataFusionError, Result, TableReference};
@@ -69,7 +69,12 @@ impl Context {
             return Ok(source);
         }
         let object = match name.schema() {
-            Some(schema) if !self.catalog.schemas.iter().any(|s| s == schema) => None,
+            // Schemas of temporary objects are in no list; a session has its own on its search path.
+            Some("pg_temp") => {
+                let own = self.session.search_path.iter().find(|s| s.starts_with(catalog::TEMPORARY_SCHEMA));
+                own.and_then(|schema| self.catalog.find(Some(schema), name.table()))
+            }
+            Some(schema) if !self.catalog.schemas.iter().chain(&self.session.search_path).any(|s| s == schema) => None,
             Some(schema) => self.catalog.find(Some(schema), name.table()),
             None => self.session.search_path.iter().find_map(|s| self.catalog.find(Some(s), name.table())),
         };
@@ -85,7 +90,7 @@ impl Context {
         match &object.body {
             ObjectBody::View { query, .. } => self.expand_view(object, query),
             ObjectBody::Source(_) | ObjectBody::Table(_) | ObjectBody::MaterializedView(_) => {
-                Ok(Arc::new(RelationSource { id: object.id, schema: object.arrow_schema() }))
+                Ok(Arc::new(RelationSource { id: object.id, schema: planned_schema(object) }))
             }
         }
     }
@@ -113,6 +118,17 @@ impl Context {
         let plan = LogicalPlanBuilder::from(plan).project(exprs)?.build()?;
         Ok(Arc::new(ViewSource { schema: Arc::new(plan.schema().as_arrow().clone()), plan }))
     }
+}
+
+/// With what a table promises about NULL: NOT IN, for example, is an anti join only without them.
+fn planned_schema(object: &CatalogObject) -> SchemaRef {
+    let schema = object.arrow_schema();
+    if !matches!(object.body, ObjectBody::Table(_)) {
+        return schema;
+    }
+    let fields = schema.fields().iter().zip(&object.columns);
+    let fields = fields.map(|(field, column)| field.as_ref().clone().with_nullable(!column.not_null));
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
 
 /// A plain view; the plan builder inlines its plan.

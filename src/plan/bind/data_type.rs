@@ -140,6 +140,37 @@ pub fn type_name(data_type: &DataType) -> String {
     }
 }
 
+/// Whether Postgres casts `from` to `to` by itself when a column is written. Text is a literal of any type.
+pub fn assignable(from: &DataType, to: &DataType) -> bool {
+    #[derive(PartialEq)]
+    enum Family {
+        Number,
+        Moment,
+        TimeOfDay,
+        Interval,
+        Other,
+    }
+    let family = |data_type: &DataType| match data_type {
+        number if number.is_numeric() => Family::Number,
+        DataType::Date32 | DataType::Date64 | DataType::Timestamp(..) => Family::Moment,
+        DataType::Time32(_) | DataType::Time64(_) => Family::TimeOfDay,
+        DataType::Interval(_) | DataType::Duration(_) => Family::Interval,
+        _ => Family::Other,
+    };
+    if from == to || from.is_null() || from.is_string() || to.is_string() {
+        return true;
+    }
+    match (family(from), family(to)) {
+        (Family::Other, Family::Other) => {
+            arrow::compute::can_cast_types(from, to) && from.is_nested() == to.is_nested()
+        }
+        // A timestamp has a time of day, and an interval may be one.
+        (Family::Moment, Family::TimeOfDay) => matches!(from, DataType::Timestamp(..)),
+        (Family::Interval, Family::TimeOfDay) | (Family::TimeOfDay, Family::Interval) => true,
+        (from, to) => from == to && from != Family::Other,
+    }
+}
+
 /// Hands [`data_type`] to DataFusion's binder.
 #[derive(Debug)]
 pub(crate) struct PostgresTypes;

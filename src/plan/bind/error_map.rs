@@ -24,7 +24,10 @@ impl From<DataFusionError> for PlanError {
                 Err(shared) => from_text(&shared.to_string()),
             },
             DataFusionError::SchemaError(error, _) => from_schema_error(*error),
-            DataFusionError::NotImplemented(text) => PlanError::unsupported(not_implemented(&first_line(&text)), ""),
+            DataFusionError::NotImplemented(text) => {
+                let line = first_line(&text);
+                operator_of(&line).map_or_else(|| PlanError::unsupported(not_implemented(&line), ""), no_operator)
+            }
             DataFusionError::Plan(text) | DataFusionError::Execution(text) => from_text(&text),
             DataFusionError::ArrowError(error, _) => from_text(&error.to_string()),
             DataFusionError::SQL(error, _) => PlanError::invalid(SqlState::SyntaxError, first_line(&error.to_string())),
@@ -101,6 +104,10 @@ fn from_text(text: &str) -> PlanError {
     from_type_text(&line)
 }
 
+/// Postgres' words.
+const NO_OPERATOR: &str =
+    "No operator matches the given name and argument types. You might need to add explicit type casts.";
+
 /// Errors of types, positions and values.
 fn from_type_text(line: &str) -> PlanError {
     if line.contains("Failed to coerce arguments")
@@ -117,7 +124,7 @@ fn from_type_text(line: &str) -> PlanError {
         return PlanError::Invalid {
             state: SqlState::UndefinedFunction,
             message: format!("operator does not exist: {}", operation_in(&types_in(line))),
-            hint: Some("You might need to add explicit type casts.".into()),
+            hint: Some(NO_OPERATOR.into()),
         };
     }
     if line.contains("Projections require unique expression names") {
@@ -219,6 +226,20 @@ fn types_in(line: &str) -> String {
         ("Null", "unknown"),
     ];
     NAMES.iter().fold(line.to_string(), |text, (arrow, postgres)| text.replace(arrow, postgres))
+}
+
+/// The operator that an error says is missing, as users write it.
+fn operator_of(line: &str) -> Option<&str> {
+    line.strip_prefix("Operator ")?.strip_suffix(" is not yet supported")
+}
+
+fn no_operator(operator: &str) -> PlanError {
+    const OF_JSON: [&str; 12] = ["->", "->>", "#>", "#>>", "@>", "<@", "?", "?|", "?&", "#-", "@?", "@@"];
+    let hint = match OF_JSON.contains(&operator) {
+        true => "Values of json and jsonb are kept as text; give the fields that matter columns of their own.",
+        false => "",
+    };
+    PlanError::unsupported(format!("operator {operator} is not supported"), hint)
 }
 
 fn not_implemented(line: &str) -> String {

@@ -2,10 +2,11 @@
 //! a lone column is named as the relation is. `prepare.rs` makes them lateral, so that their arguments see the
 //! relations on their left.
 
-use datafusion_common::{Column, DFSchema, DataFusionError, NullHandling, Result, UnnestOptions};
+use datafusion_common::{Column, DFSchema, DataFusionError, NullHandling, Result, ScalarValue, UnnestOptions};
 use datafusion_expr::planner::{PlannedRelation, RelationPlanner, RelationPlannerContext, RelationPlanning};
 use datafusion_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast};
 use sql::ast::{self, TableFactor};
+use types::SqlState;
 
 use arrow::datatypes::DataType;
 
@@ -34,10 +35,11 @@ impl RelationPlanner for FunctionRelations {
         let Some(call) = function_call(&relation) else { return Ok(RelationPlanning::Original(Box::new(relation))) };
         let plan = match call.name.as_str() {
             "unnest" => Some(unnest(&call, call.arguments.clone(), context)?),
-            "generate_series" if !call.ordinality && call.arguments.iter().all(is_constant) => {
-                constant_series(&call, relation.clone(), context)?
-            }
-            "generate_series" | "generate_subscripts" => Some(unnest(&call, vec![call_of(&call)], context)?),
+            "generate_series" => match constant_series(&call, context)? {
+                Some(series) => Some(series),
+                None => Some(unnest(&call, vec![call_of(&call)], context)?),
+            },
+            "generate_subscripts" => Some(unnest(&call, vec![call_of(&call)], context)?),
             "pg_options_to_table" => Some(options(&call, context)?),
             name if context.context_provider().get_function_meta(name).is_some() => Some(single(&call, context)?),
             _ => None,
@@ -104,32 +106,29 @@ fn fold(ident: &ast::Ident) -> String {
     }
 }
 
-/// A series with known bounds streams: it may be long.
-fn constant_series(
-    call: &Call,
-    relation: TableFactor,
-    context: &mut dyn RelationPlannerContext,
-) -> Result<Option<LogicalPlan>> {
-    let TableFactor::Function { name, args, .. } = relation else { return Ok(None) };
-    let arguments = args.iter().filter_map(|arg| match arg {
-        ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(expr)) => Some(expr.clone()),
+/// A series of integers with known bounds streams: it may be long. `None` for every other series.
+fn constant_series(call: &Call, context: &mut dyn RelationPlannerContext) -> Result<Option<LogicalPlan>> {
+    if call.ordinality || !(2..=3).contains(&call.arguments.len()) || !call.arguments.iter().all(is_constant) {
+        return Ok(None);
+    }
+    let bound = call.arguments.iter().map(|expr| context.sql_to_expr(expr.clone(), &DFSchema::empty()));
+    let bound = bound.collect::<Result<Vec<_>>>()?;
+    let integer = |expr: &Expr| match expr {
+        Expr::Literal(ScalarValue::Int64(Some(value)), _) => Some(*value),
         _ => None,
-    });
-    let bound = arguments.map(|expr| context.sql_to_expr(expr, &DFSchema::empty())).collect::<Result<Vec<_>>>()?;
-    let small = |expr: &Expr| match expr {
-        Expr::Literal(datafusion_common::ScalarValue::Int64(Some(value)), _) => i32::try_from(*value).is_ok(),
-        Expr::Negative(inner) => matches!(inner.as_ref(), Expr::Literal(..)),
-        _ => false,
     };
-    let ints = bound.iter().all(small);
-    let name = last_name(&name);
-    let source = context.context_provider().get_table_function_source(&name, bound)?;
-    let scan = LogicalPlanBuilder::scan(name.as_str(), source, None)?.build()?;
+    let Some(values) = bound.iter().map(integer).collect::<Option<Vec<i64>>>() else { return Ok(None) };
+    if values.get(2) == Some(&0) {
+        let error = PlanError::invalid(SqlState::InvalidParameterValue, "step size cannot equal zero");
+        return Err(DataFusionError::External(Box::new(error)));
+    }
+    let source = context.context_provider().get_table_function_source(&call.name, bound)?;
+    let scan = LogicalPlanBuilder::scan(call.name.as_str(), source, None)?.build()?;
     let column = Expr::Column(Column::from(scan.schema().qualified_field(0)));
-    let column = if ints { cast(column, DataType::Int32) } else { column };
-    let names = column_names(call, vec![name]);
-    let named = column.alias(&names[0]);
-    Ok(Some(LogicalPlanBuilder::from(scan).project([named])?.build()?))
+    let int4 = values.iter().all(|value| i32::try_from(*value).is_ok());
+    let column = if int4 { cast(column, DataType::Int32) } else { column };
+    let names = column_names(call, vec![call.name.clone()]);
+    Ok(Some(LogicalPlanBuilder::from(scan).project([column.alias(&names[0])])?.build()?))
 }
 
 /// One column per list, side by side, NULLs after the end of the shorter ones.

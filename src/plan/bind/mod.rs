@@ -177,7 +177,7 @@ impl Binder {
     pub fn assignment(&self, expr: &ast::Expr, schema: &DFSchema, target: &DataType) -> Result<BoundExpr, PlanError> {
         let bound = self.bind(expr, schema)?;
         let found = bound.get_type(schema)?;
-        if !arrow::compute::can_cast_types(&found, target) {
+        if !data_type::assignable(&found, target) {
             return Err(PlanError::TypeMismatch {
                 message: format!(
                     "expression is of type {} but {} is expected",

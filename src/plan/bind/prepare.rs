@@ -72,10 +72,46 @@ impl VisitorMut for Prepare {
             };
             *expr = Expr::Nested(Box::new(operation));
         }
+        if let Some(cast) = beyond_decimals(expr).or_else(|| interval_with_clock(expr)) {
+            *expr = cast;
+        }
+        // As Postgres' grammar has it.
+        if let Expr::AtTimeZone { timestamp, time_zone } = expr {
+            *expr = catalog_syntax::call("timezone", vec![time_zone.as_ref().clone(), timestamp.as_ref().clone()]);
+        }
         match catalog_syntax::rewrite(expr) {
             Ok(()) => ControlFlow::Continue(()),
             Err(error) => ControlFlow::Break(error),
         }
+    }
+}
+
+/// `1e300` has no place in a decimal of 38 digits: it is a double.
+fn beyond_decimals(expr: &Expr) -> Option<Expr> {
+    const EXPONENT_MAX: u32 = 37;
+    let Expr::Value(ast::ValueWithSpan { value: ast::Value::Number(digits, _), .. }) = expr else { return None };
+    let (_, exponent) = digits.split_once(['e', 'E'])?;
+    let large = exponent.parse::<i32>().map_or(true, |exponent| exponent.unsigned_abs() > EXPONENT_MAX);
+    large.then(|| cast_text(digits.to_string(), ast::DataType::DoublePrecision))
+}
+
+/// The binder reads units only, the kernels also `1 day 04:05:06`.
+fn interval_with_clock(expr: &Expr) -> Option<Expr> {
+    let Expr::Interval(ast::Interval { value, leading_field: None, .. }) = expr else { return None };
+    let Expr::Value(ast::ValueWithSpan { value: ast::Value::SingleQuotedString(text), .. }) = value.as_ref() else {
+        return None;
+    };
+    let interval = ast::DataType::Interval { fields: None, precision: None };
+    text.contains(':').then(|| cast_text(text.clone(), interval))
+}
+
+fn cast_text(text: String, data_type: ast::DataType) -> Expr {
+    Expr::Cast {
+        kind: ast::CastKind::Cast,
+        expr: Box::new(Expr::Value(ast::Value::SingleQuotedString(text).into())),
+        data_type,
+        array: false,
+        format: None,
     }
 }
 
@@ -220,6 +256,10 @@ fn default_name(expr: &Expr) -> Option<String> {
         Expr::Case { else_result, .. } => {
             Some(else_result.as_deref().and_then(column_name).unwrap_or_else(|| "case".into()))
         }
+        Expr::TypedString(typed) => catalog_type_name(&typed.data_type)
+            .or_else(|| crate::data_type(&typed.data_type).ok().map(|t| short_type_name(&t))),
+        Expr::Interval(_) => Some("interval".into()),
+        Expr::Array(_) => Some("array".into()),
         Expr::Extract { .. } => Some("extract".into()),
         Expr::Substring { .. } => Some("substring".into()),
         Expr::Position { .. } => Some("position".into()),

@@ -254,7 +254,6 @@ impl<'a> Graph<'a> {
             projection: exprs,
             output: output.clone(),
             null_on_error: self.on_error == OnError::Null,
-            name_rows: self.on_error == OnError::NameRow,
         });
         let edge = Edge { from: input, exchange: Exchange::Pipeline };
         self.operator(format!("{verb} {}", parts.join(" ")), spec, vec![edge], output, properties, Kept::nothing())

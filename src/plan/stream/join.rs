@@ -163,7 +163,6 @@ fn push(
         right_expiry,
         left_append_only: left_properties.append_only,
         right_append_only: right_properties.append_only,
-        name_rows: graph.on_error == kernels::OnError::NameRow,
     });
     graph.operator(label, spec, edges, output, properties, kept)
 }

@@ -125,7 +125,7 @@ fn push(graph: &mut Graph<'_>, input: usize, relation: ObjectId, schema: SchemaR
         key: key.clone(),
         schema: schema.clone(),
         append_only: below.append_only,
-        errors_apart: graph.on_error == OnError::NameRow,
+        errors_apart: graph.on_error == OnError::DeadLetter,
     });
     let kept = Kept { text: "the rows of the relation".into(), unbounded: below.endless && below.append_only };
     graph.operator(label, spec, vec![edge], schema, properties, kept);

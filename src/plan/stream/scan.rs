@@ -31,8 +31,8 @@ pub(super) fn convert(graph: &mut Graph<'_>, plan: &LogicalPlan, scan: &TableSca
         // Only the number of rows is wanted (`count(*)`); rows without columns are nobody's favourite.
         columns.push(0);
     }
-    let schema: SchemaRef =
-        Arc::new(Schema::new(columns.iter().map(|c| relation.schema.fields()[*c].clone()).collect::<Vec<_>>()));
+    let fields = columns.iter().map(|c| relation.schema.field(*c).clone().with_nullable(true));
+    let schema: SchemaRef = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
     let properties = properties_of(object, &columns);
     let label = label(graph.catalog, relation.id, &schema);
     let kind = NodeKind::Input { relation: relation.id, columns };

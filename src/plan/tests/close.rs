@@ -122,6 +122,7 @@ fn without_a_watermark_it_is_refused() {
         r#"SELECT window_end, sum(v) AS s FROM TUMBLE(plain, ts, INTERVAL '1 minute') GROUP BY window_start, window_end"#,
         expect![[r#"
             ERROR 0A000: cannot emit on window close without a watermark
+            DETAIL: Without one no window is ever complete, so nothing would be emitted.
             HINT: Declare WATERMARK FOR ts in plain.
         "#]],
     );

@@ -81,6 +81,8 @@ fn names() {
         r#"SELECT price::nope FROM bid"#,
         expect![[r#"
         ERROR 42704: type "nope" does not exist
+        DETAIL: Known types: boolean, smallint, integer, bigint, real, double precision, numeric, text, varchar, char, bytea, date, time, timestamp, timestamptz, interval, uuid, json, jsonb, and arrays of them.
+        HINT: Correct the name, or use text.
     "#]],
     );
 }
@@ -119,7 +121,7 @@ fn types() {
         r#"SELECT price + channel FROM bid"#,
         expect![[r#"
             ERROR 42883: operator does not exist: bigint + text
-            HINT: You might need to add explicit type casts.
+            HINT: No operator matches the given name and argument types. You might need to add explicit type casts.
         "#]],
     );
     check_query(
@@ -139,7 +141,7 @@ fn types() {
         r#"SELECT 1 FROM bid WHERE "dateTime" > 5"#,
         expect![[r#"
             ERROR 42883: operator does not exist: timestamp > integer
-            HINT: You might need to add explicit type casts.
+            HINT: No operator matches the given name and argument types. You might need to add explicit type casts.
         "#]],
     );
     check_query(

@@ -31,7 +31,7 @@ fn times() {
     check_query(
         r#"SELECT timestamp '2024-01-01', timestamptz '2024-01-01', date '2024-01-01', interval '1 day', now()"#,
         expect![[r#"
-            ?column? timestamp without time zone, ?column? timestamp with time zone, ?column? date, ?column? interval, now timestamp with time zone
+            timestamp timestamp without time zone, timestamptz timestamp with time zone, date date, interval interval, now timestamp with time zone
         "#]],
     );
     check_query(

@@ -2,6 +2,7 @@
 //!
 //! Rare types are converted to the nearest wire type as whole arrays first, so that the per-value match stays short.
 
+use arrow::array::timezone::Tz;
 use arrow::array::{Array, ArrayRef, AsArray, *};
 use arrow::buffer::NullBuffer;
 use arrow::compute::{CastOptions, cast_with_options};
@@ -9,7 +10,7 @@ use arrow::datatypes::*;
 use bytes::{BufMut, BytesMut};
 
 use super::array::{Lists, Spans};
-use super::datetime::{date_binary, date_text, time_text, timestamp_binary, timestamp_text};
+use super::datetime::{date_binary, date_text, instant_text, time_text, timestamp_binary, timestamp_text};
 use super::float::{put_f32, put_f64};
 use super::interval::Interval;
 use super::number::{U128_DIGITS, put_i64, u128_digits};
@@ -42,8 +43,9 @@ pub(super) enum Values {
     BytesView(BinaryViewArray),
     Date(Date32Array),
     Time(Time64MicrosecondArray),
-    /// The flag: with time zone.
-    Timestamp(TimestampMicrosecondArray, bool),
+    Timestamp(TimestampMicrosecondArray),
+    /// With the zone in which it is shown.
+    Instant(TimestampMicrosecondArray, Tz),
     Interval(IntervalMonthDayNanoArray),
     Duration(DurationMicrosecondArray),
     List(Lists),
@@ -75,8 +77,9 @@ impl Cursor {
             DataType::BinaryView => Values::BytesView(array.as_binary_view().clone()),
             DataType::Date32 => Values::Date(array.as_primitive().clone()),
             DataType::Time64(TimeUnit::Microsecond) => Values::Time(array.as_primitive().clone()),
-            DataType::Timestamp(TimeUnit::Microsecond, zone) => {
-                Values::Timestamp(array.as_primitive().clone(), zone.is_some())
+            DataType::Timestamp(TimeUnit::Microsecond, None) => Values::Timestamp(array.as_primitive().clone()),
+            DataType::Timestamp(TimeUnit::Microsecond, Some(zone)) => {
+                Values::Instant(array.as_primitive().clone(), zone.parse().map_err(EncodeError::Conversion)?)
             }
             DataType::Interval(IntervalUnit::MonthDayNano) => Values::Interval(array.as_primitive().clone()),
             DataType::Duration(TimeUnit::Microsecond) => Values::Duration(array.as_primitive().clone()),
@@ -152,9 +155,10 @@ impl Cursor {
             Values::BytesView(array) => put_hex(array.value(row), out),
             Values::Date(array) => date_text(array.value(row), out),
             Values::Time(array) => time_text(array.value(row), out),
-            Values::Timestamp(array, utc) => timestamp_text(array.value(row), *utc, out),
+            Values::Timestamp(array) => timestamp_text(array.value(row), out),
+            Values::Instant(array, zone) => instant_text(array.value(row), *zone, out),
             Values::Interval(array) => interval(array.value(row)).text(out),
-            Values::Duration(array) => Interval { months: 0, days: 0, micros: array.value(row) }.text(out),
+            Values::Duration(array) => Interval::of_micros(array.value(row)).text(out),
             Values::List(lists) => return lists.text(row, out),
             Values::Record(records) => return records.text(row, out),
         }
@@ -182,9 +186,9 @@ impl Cursor {
             Values::BytesView(array) => out.put_slice(array.value(row)),
             Values::Date(array) => return date_binary(array.value(row), out),
             Values::Time(array) => out.put_i64(array.value(row)),
-            Values::Timestamp(array, _) => return timestamp_binary(array.value(row), out),
+            Values::Timestamp(array) | Values::Instant(array, _) => return timestamp_binary(array.value(row), out),
             Values::Interval(array) => interval(array.value(row)).binary(out),
-            Values::Duration(array) => Interval { months: 0, days: 0, micros: array.value(row) }.binary(out),
+            Values::Duration(array) => Interval::of_micros(array.value(row)).binary(out),
             Values::List(lists) => return lists.binary(row, out),
             Values::Record(records) => return records.binary(row, out),
         }

@@ -2,6 +2,9 @@
 //!
 //! `i32::MAX`/`MIN` days and `i64::MAX`/`MIN` microseconds are the infinities, as in Postgres.
 
+use arrow::array::timezone::Tz;
+use arrow::datatypes::TimestampMicrosecondType;
+use arrow::temporal_conversions::as_datetime_with_timezone;
 use bytes::{BufMut, BytesMut};
 
 use super::EncodeError;
@@ -30,18 +33,48 @@ pub fn date_binary(days: i32, out: &mut BytesMut) -> Result<(), EncodeError> {
     Ok(())
 }
 
-/// `utc` appends the offset of a timestamp with time zone.
-pub fn timestamp_text(micros: i64, utc: bool, out: &mut BytesMut) {
+pub fn timestamp_text(micros: i64, out: &mut BytesMut) {
     if put_infinity(micros == i64::MAX, micros == i64::MIN, out) {
         return;
     }
+    let before_christ = put_moment(micros, out);
+    put_era(before_christ, out);
+}
+
+/// A timestamp with time zone: what clocks in `zone` show, with the offset they have then.
+pub fn instant_text(micros: i64, zone: Tz, out: &mut BytesMut) {
+    if put_infinity(micros == i64::MAX, micros == i64::MIN, out) {
+        return;
+    }
+    // Beyond the calendar of the time zone library there is only UTC.
+    let local = as_datetime_with_timezone::<TimestampMicrosecondType>(micros, zone)
+        .map_or(micros, |local| local.naive_local().and_utc().timestamp_micros());
+    let before_christ = put_moment(local, out);
+    put_offset((local - micros) / 1_000_000, out);
+    put_era(before_christ, out);
+}
+
+/// Writes date and time; true if the year is before year 1.
+fn put_moment(micros: i64, out: &mut BytesMut) -> bool {
     let before_christ = put_date(micros.div_euclid(DAY_MICROS), out);
     out.put_u8(b' ');
     time_text(micros.rem_euclid(DAY_MICROS), out);
-    if utc {
-        out.put_slice(b"+00");
+    before_christ
+}
+
+/// `+02`, `-03:30`, `+00:53:28`: minutes and seconds only where there are any.
+fn put_offset(seconds: i64, out: &mut BytesMut) {
+    out.put_u8(if seconds < 0 { b'-' } else { b'+' });
+    let seconds = seconds.unsigned_abs();
+    put_padded(seconds / 3_600, 2, out);
+    if seconds % 3_600 != 0 {
+        out.put_u8(b':');
+        put_padded(seconds / 60 % 60, 2, out);
     }
-    put_era(before_christ, out);
+    if seconds % 60 != 0 {
+        out.put_u8(b':');
+        put_padded(seconds % 60, 2, out);
+    }
 }
 
 pub fn timestamp_binary(micros: i64, out: &mut BytesMut) -> Result<(), EncodeError> {

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use bytes::{BufMut, BytesMut};
 
-use super::datetime::put_fraction;
+use super::datetime::{DAY_MICROS, put_fraction};
 use super::number::put_padded;
 
 /// Postgres' three independent parts.
@@ -16,6 +16,12 @@ pub struct Interval {
 }
 
 impl Interval {
+    /// Full days are days, as in the difference of two timestamps.
+    pub fn of_micros(micros: i64) -> Interval {
+        let days = i32::try_from(micros / DAY_MICROS).expect("an int8 of microseconds has fewer days than int4 holds");
+        Interval { months: 0, days, micros: micros % DAY_MICROS }
+    }
+
     pub fn binary(self, out: &mut BytesMut) {
         out.put_i64(self.micros);
         out.put_i32(self.days);

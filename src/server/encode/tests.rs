@@ -180,6 +180,12 @@ fn timestamps() {
         TimestampMicrosecondArray::from(vec![micros[1], -62_198_755_200_000_000]).with_timezone("UTC"),
         &["2024-01-01 00:00:00.5+00", "0002-01-01 00:00:00+00 BC"],
     );
+    let summer = 1_720_000_000_000_000;
+    check_text(
+        TimestampMicrosecondArray::from(vec![micros[1], summer, -4_000_000_000_000_000]).with_timezone("Europe/Berlin"),
+        &["2024-01-01 01:00:00.5+01", "2024-07-03 11:46:40+02", "1843-03-31 17:46:48+00:53:28"],
+    );
+    check_text(TimestampMicrosecondArray::from(vec![summer]).with_timezone("-03:30"), &["2024-07-03 06:16:40-03:30"]);
     check_text(TimestampSecondArray::from(vec![0]), &["1970-01-01 00:00:00"]);
     check_text(TimestampMillisecondArray::from(vec![1]), &["1970-01-01 00:00:00.001"]);
     check_text(TimestampNanosecondArray::from(vec![1_500]), &["1970-01-01 00:00:00.000001"]);
