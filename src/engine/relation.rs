@@ -38,7 +38,8 @@ impl Relation {
             panic!("a graph ends with its Materialize");
         };
         let schema = spec.schema.clone();
-        let shards = (0..workers).map(|_| Shard::new(schema.clone(), spec.key.clone())).collect();
+        let empty = if spec.errors_apart { Shard::with_errors_apart } else { Shard::new };
+        let shards = (0..workers).map(|_| empty(schema.clone(), spec.key.clone())).collect();
         let (id, shards, errors_apart) = (graph.relation, Arc::new(shards), spec.errors_apart);
         let retention = Retention::new(object.map_or(0, retain_history_us));
         Arc::new(Relation { id, schema, shards, graph: graph.clone(), errors_apart, retention })

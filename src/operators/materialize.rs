@@ -42,7 +42,7 @@ impl MaterializeOperator {
             pending_errors: vec![],
             leaving: None,
             dirt: Dirt::new(&spec.schema),
-            dirty_errors: Errors::default(),
+            dirty_errors: Errors::all_named(),
         }
     }
 
@@ -96,7 +96,7 @@ impl Operator for MaterializeOperator {
     }
 
     fn checkpoint(&mut self) -> Cut {
-        let errors = std::mem::take(&mut self.dirty_errors);
+        let errors = std::mem::replace(&mut self.dirty_errors, Errors::all_named());
         let rows = match self.shard.key() {
             Some(key) => TableCut {
                 table: ROWS_TABLE,

@@ -16,6 +16,8 @@ pub const SOURCE_QUEUE_BATCHES_MAX: usize = 4;
 pub const EPOCH_COLLECT_MS_MAX: u64 = 50;
 /// Raw bytes of a malformed record that are kept.
 pub const SOURCE_ERROR_BYTES_MAX: usize = 64 * 1024;
+/// Errors of a view that name what failed; all are counted.
+pub const ERRORS_NAMED_MAX: usize = 1_000;
 /// Longest text of a row in an error table.
 pub const ROW_TEXT_BYTES_MAX: usize = 4 * 1024;
 /// Malformed records kept per source; all are counted.

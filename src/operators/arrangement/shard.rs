@@ -43,12 +43,21 @@ pub(super) struct Inner {
 impl Shard {
     /// An empty shard. `key`: see `MaterializeSpec::key`.
     pub fn new(schema: SchemaRef, key: Option<Vec<usize>>) -> Arc<Shard> {
+        Shard::with_errors(schema, key, Errors::new())
+    }
+
+    /// An empty shard of a relation whose errors are rows of another one: all of them stay named.
+    pub fn with_errors_apart(schema: SchemaRef, key: Option<Vec<usize>>) -> Arc<Shard> {
+        Shard::with_errors(schema, key, Errors::all_named())
+    }
+
+    fn with_errors(schema: SchemaRef, key: Option<Vec<usize>>, errors: Errors) -> Arc<Shard> {
         let layout = Arc::new(Layout::new(schema, key));
         let inner = Inner {
             rows: Rows::new(&layout),
             segments: Segments::default(),
             deleted: layout.key.as_ref().map(|_| Graveyard::new(&layout)),
-            errors: Errors::default(),
+            errors,
             history: History::default(),
             frontier: 0,
             retain_from: 0,

@@ -91,7 +91,7 @@ pub fn first_error(shards: &[ShardSnapshot]) -> Option<SqlError> {
     if let Some(broken) = shards.iter().find_map(|s| s.broken.as_ref()) {
         return Some(SqlError::internal(broken.clone()));
     }
-    let mut errors = Errors::default();
+    let mut errors = Errors::new();
     for shard in shards {
         let own = shard.net_errors();
         if errors.is_empty() {
