@@ -3,8 +3,8 @@
 //!
 //! A wrapper around the connector, so that everything behind it (the feed, admission, replay, backfill, ad-hoc reads)
 //! sees ordinary columns; a watermark may stand on a generated one. The projection that comes in is translated: only
-//! what the wanted columns need is decoded. A row that cannot be computed, or holds NULL where it must not, is set aside
-//! like a malformed record.
+//! what the wanted and the generated columns need is decoded. A row that cannot be computed, or holds NULL where it must
+//! not, is set aside like a malformed record.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -123,8 +123,8 @@ impl SourceConfig for DerivedConfig {
     fn open(&self, request: OpenRequest) -> Result<Box<dyn SourceReader>, ConnectorError> {
         let wanted = request.projection.clone();
         let mut inner: BTreeSet<usize> = BTreeSet::new();
-        for column in wanted.iter().chain(self.not_null.iter()) {
-            match &self.origins[*column] {
+        for column in self.needed(&wanted) {
+            match &self.origins[column] {
                 Origin::Given(given) => inner.extend([*given]),
                 Origin::Computed { reads, .. } => inner.extend(reads.iter().map(|read| self.given(*read))),
                 Origin::Partition | Origin::Position => {}
@@ -141,6 +141,14 @@ impl SourceConfig for DerivedConfig {
 }
 
 impl DerivedConfig {
+    /// What has to be there for these columns. A row that can't be computed is malformed for all readers or for none,
+    /// so every generated column is among them.
+    fn needed(&self, wanted: &[usize]) -> BTreeSet<usize> {
+        let computed = |column: &usize| matches!(self.origins[*column], Origin::Computed { .. });
+        let computed = (0..self.origins.len()).filter(computed);
+        wanted.iter().chain(self.not_null.iter()).copied().chain(computed).collect()
+    }
+
     /// The connector's column behind a column that is not computed.
     fn given(&self, column: usize) -> usize {
         match &self.origins[column] {
@@ -175,7 +183,7 @@ impl SourceReader for DerivedReader {
 impl DerivedReader {
     /// The chunk with the wanted columns.
     fn complete(&self, chunk: Chunk) -> Result<Chunk, ConnectorError> {
-        let needed: BTreeSet<usize> = self.wanted.iter().chain(self.config.not_null.iter()).copied().collect();
+        let needed = self.config.needed(&self.wanted);
         let mut rows = Rows { chunk, derived: BTreeMap::new() };
         // Computed ones first: a row that fails leaves, and the others are made for those that stay.
         for column in &needed {

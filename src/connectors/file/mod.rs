@@ -13,11 +13,12 @@ mod text_file;
 
 use std::sync::Arc;
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, SchemaRef};
 
 use crate::format::csv::{CsvDecoder, CsvFormat};
 use crate::format::json::{JsonDecoder, JsonFormat};
 use crate::format::parquet::ParquetFile;
+use crate::format::rows::RowBuilder;
 use crate::format::{TextDecoder, rows};
 use crate::options::OptionBag;
 use crate::registry::FormatSpec;
@@ -111,13 +112,22 @@ impl FileConfig {
         until: Option<u64>,
         projection: &[usize],
     ) -> Result<TextPartition, ConnectorError> {
-        let schema = self.schema.clone();
+        let (schema, decoded) = (self.schema.clone(), self.decoded(projection));
         let decoder: Box<dyn TextDecoder> = match &self.format {
-            FileFormat::Csv(csv) => Box::new(CsvDecoder::new(csv.clone(), path, schema, projection)),
-            FileFormat::Json(json) => Box::new(JsonDecoder::new(json.clone(), schema, projection)),
+            FileFormat::Csv(csv) => Box::new(CsvDecoder::new(csv.clone(), path, schema, &decoded)),
+            FileFormat::Json(json) => Box::new(JsonDecoder::new(json.clone(), schema, &decoded)),
             FileFormat::Parquet => unreachable!("Parquet is not a text format"),
         };
-        TextPartition::open(path, decoder, self.projected(projection), from, until, self.follow)
+        let shown = projection.iter().map(|column| decoded.iter().position(|c| c == column).expect("it is decoded"));
+        let rows = RowBuilder::new(self.projected(&decoded), shown.collect())?;
+        TextPartition::open(path, decoder, rows, from, until, self.follow)
+    }
+
+    /// The projected columns, and those whose text can be wrong: whether a record is malformed must not depend on who
+    /// reads it. Text itself can't be wrong, the rest of it is checked where records are split.
+    fn decoded(&self, projection: &[usize]) -> Vec<usize> {
+        let checked = |column: &usize| *self.schema.field(*column).data_type() != DataType::Utf8;
+        (0..self.schema.fields().len()).filter(|column| projection.contains(column) || checked(column)).collect()
     }
 
     fn projected(&self, projection: &[usize]) -> SchemaRef {

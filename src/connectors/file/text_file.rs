@@ -5,8 +5,6 @@ use std::fs::File;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 
-use arrow::datatypes::SchemaRef;
-
 use super::listing::missing_or_io;
 use super::{PartitionReader, Step};
 use crate::format::TextDecoder;
@@ -44,7 +42,7 @@ impl TextPartition {
     pub fn open(
         path: &str,
         decoder: Box<dyn TextDecoder>,
-        schema: SchemaRef,
+        rows: RowBuilder,
         from: u64,
         until: Option<u64>,
         follow: bool,
@@ -54,7 +52,7 @@ impl TextPartition {
             path: path.to_string(),
             file,
             decoder,
-            rows: RowBuilder::new(schema)?,
+            rows,
             until,
             follow,
             from,

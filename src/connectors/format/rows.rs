@@ -1,4 +1,4 @@
-//! Rows under construction: one growing column per projected column, filled field by field from text.
+//! Rows under construction: one growing column per decoded column, filled field by field from text.
 //! Separate from Arrow's builders because a row that turns out malformed half-way is taken back.
 //! Invariant between rows: every column has `row_count` values.
 
@@ -47,16 +47,18 @@ impl Malformed {
 pub(crate) struct RowBuilder {
     schema: SchemaRef,
     columns: Vec<ColumnBuilder>,
+    /// Columns that are given; the others are only checked.
+    shown: Vec<usize>,
     pub positions: Vec<u64>,
     pub errors: Vec<RecordError>,
 }
 
 impl RowBuilder {
-    /// `schema` is that of the projected columns. Errors: `ColumnType` for a type that can't be read from text.
-    pub fn new(schema: SchemaRef) -> Result<Self, ConnectorError> {
+    /// `schema` is that of the decoded columns. Errors: `ColumnType` for a type that can't be read from text.
+    pub fn new(schema: SchemaRef, shown: Vec<usize>) -> Result<Self, ConnectorError> {
         let columns = schema.fields().iter().map(|f| ColumnBuilder::new(f.name(), f.data_type()));
         let columns = columns.collect::<Result<_, _>>()?;
-        Ok(RowBuilder { schema, columns, positions: vec![], errors: vec![] })
+        Ok(RowBuilder { schema, columns, shown, positions: vec![], errors: vec![] })
     }
 
     pub fn row_count(&self) -> usize {
@@ -132,6 +134,7 @@ impl RowBuilder {
         let arrays = self.columns.iter_mut().map(ColumnBuilder::finish).collect();
         let rows = RecordBatch::try_new_with_options(self.schema.clone(), arrays, &options)
             .expect("columns have the types of the schema and one length");
+        let rows = rows.project(&self.shown).expect("what is shown was decoded");
         (rows, std::mem::take(&mut self.positions), std::mem::take(&mut self.errors))
     }
 

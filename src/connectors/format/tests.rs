@@ -125,17 +125,20 @@ fn csv_of_a_header_alone_or_of_nothing_has_no_rows() {
 }
 
 #[test]
-fn csv_reads_only_the_projected_columns() {
-    let file = file(b"1,not a number,x\n2,2,y\n");
+fn csv_gives_only_the_projected_columns_and_checks_the_others() {
+    let file = file(b"1,not a number,x\n1,1,x\n2,2,y\n");
     let options = [("connector", "file"), ("path", file.path().to_str().unwrap()), CSV];
     let config = source(&options, &[("a", Int64), ("b", Int64), ("c", Utf8)]).unwrap().config;
     let read = |projection: &[usize]| {
         let request = OpenRequest { projection: projection.to_vec(), ..OpenRequest::default() };
         read_all(config.as_ref(), request).unwrap()
     };
-    assert_eq!(shown(&read(&[0, 2])), ["1|x", "2|y"]);
+    let malformed = "! 0 invalid value \"not a number\" for column \"b\" of type bigint: 1,not a number,x";
+    assert_eq!(shown(&read(&[0, 2])), ["1|x", "2|y", malformed]);
+    assert_eq!(shown(&read(&[1])), ["1", "2", malformed]);
     let none = read(&[]);
     assert_eq!((none[0].rows.num_columns(), none[0].rows.num_rows(), none[0].positions.len()), (0, 2, 2));
+    assert_eq!(none[0].errors.len(), 1);
 }
 
 #[test]

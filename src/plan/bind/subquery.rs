@@ -261,9 +261,12 @@ impl Arguments {
             let names = datafusion_expr::expr_rewriter::NamePreserver::new(&node);
             let node = match node {
                 LogicalPlan::Subquery(lateral) => {
-                    return self
-                        .subquery(lateral, &inputs, between)
-                        .map(|s| Transformed::yes(LogicalPlan::Subquery(s)));
+                    let subquery = self.subquery(lateral, &inputs, between)?;
+                    // What depends on nothing but placeholders is no longer lateral.
+                    return Ok(Transformed::yes(match subquery.outer_ref_columns.is_empty() {
+                        true => Arc::unwrap_or_clone(subquery.subquery),
+                        false => LogicalPlan::Subquery(subquery),
+                    }));
                 }
                 node => node,
             };
