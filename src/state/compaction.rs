@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use crate::live::{BlockAddress, LiveRuns};
-use crate::merge::compact;
+use crate::merge_sorted::merge_sorted;
 use crate::run::WrittenRun;
-use crate::{RunName, RunReader, RunWriter, StateBlock, StateError, TableId};
+use crate::{RunName, RunReader, RunWriter, StateError, TableId};
 
 /// Compact a table when its deltas outweigh a part of its base, or are too many.
 #[derive(Debug, Clone, PartialEq)]
@@ -62,16 +62,16 @@ pub(crate) fn run(
     let mut readers: BTreeMap<&str, RunReader> = BTreeMap::new();
     let mut writer = RunWriter::create(runs, name)?;
     for addresses in per_table.values() {
-        let mut blocks: Vec<StateBlock> = vec![];
+        let mut blocks = vec![];
         for (file, index) in addresses {
             if !readers.contains_key(file.as_str()) {
                 readers.insert(file, RunReader::open(&runs.join(file))?);
             }
-            blocks.push(readers[file.as_str()].read_block(*index)?);
+            blocks.push(readers[file.as_str()].stream_block(*index)?);
         }
-        if let Some(merged) = compact(blocks, true)? {
-            writer.write_base(&merged)?;
-        }
+        let (file, index) = &addresses[0];
+        let first = &readers[file.as_str()].blocks()[*index];
+        writer.write_base(first, merge_sorted(first.kind, blocks)?)?;
     }
     let output = if writer.is_empty() { None } else { Some(writer.finish()?) };
     stats.bytes_after = output.iter().flat_map(|output| &output.blocks).map(|block| block.length).sum();

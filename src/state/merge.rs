@@ -1,5 +1,5 @@
-//! Merging the batches of a table: the net effect of many changes. Used before a block is written (its own batches)
-//! and by compaction (the blocks of several runs).
+//! Merging the batches of a table in memory: the net effect of many changes, before a block is written. Compaction, which
+//! merges the blocks of several runs, is `merge_sorted.rs`.
 
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch};
 use arrow::compute::interleave_record_batch;
@@ -8,33 +8,13 @@ use arrow::row::{RowConverter, Rows, SortField};
 use types::limits::BATCH_ROWS_MAX;
 use types::{DIFF_COLUMN, TypesError};
 
-use crate::{BlockKind, StateBlock, StateError};
+use crate::{BlockKind, StateError};
 
-/// Merges blocks of one table, oldest first, into one.
+/// The net effect of the batches of one table, in order of application.
 ///
-/// Keyed: the last write of a key stays; `into_base` (nothing older remains below the result) drops deletes.
-/// Multiset: weights of equal rows are summed, zeros dropped. `None` if nothing is left. Rows come out sorted by
-/// their encoding, in batches of at most `limits::BATCH_ROWS_MAX`. Cost O(n log n).
-///
-/// Panics if the blocks are of different tables or kinds: that is a bug in the caller.
-pub fn compact(blocks: Vec<StateBlock>, into_base: bool) -> Result<Option<StateBlock>, StateError> {
-    let mut blocks = blocks.into_iter();
-    let Some(mut merged) = blocks.next() else { return Ok(None) };
-    for block in blocks {
-        assert_eq!(block.id(), merged.id(), "only blocks of one table can be merged");
-        assert_eq!(block.kind, merged.kind, "a table keeps its kind");
-        merged.batches.extend(block.batches);
-    }
-    merged.batches = merge_batches(merged.kind, merged.batches, into_base)?;
-    Ok((!merged.batches.is_empty()).then_some(merged))
-}
-
-/// See [`compact`]; the batches of one table, in order of application.
-pub(crate) fn merge_batches(
-    kind: BlockKind,
-    batches: Vec<RecordBatch>,
-    into_base: bool,
-) -> Result<Vec<RecordBatch>, StateError> {
+/// Keyed: the last write of a key stays, deletes too. Multiset: weights of equal rows are summed, zeros dropped. Rows
+/// come out sorted by their encoding, in batches of at most `limits::BATCH_ROWS_MAX`. Cost O(n log n).
+pub(crate) fn merge_batches(kind: BlockKind, batches: Vec<RecordBatch>) -> Result<Vec<RecordBatch>, StateError> {
     let batches: Vec<RecordBatch> = batches.into_iter().filter(|b| b.num_rows() > 0).collect();
     let Some(first) = batches.first() else { return Ok(vec![]) };
     let width = payload_columns(first)?;
@@ -52,7 +32,7 @@ pub(crate) fn merge_batches(
     let keys = encode_keys(fields, &batches, key_columns)?;
     let diffs: Vec<i64> = batches.iter().flat_map(|b| diffs(b).values().to_vec()).collect();
     let survivors = match kind {
-        BlockKind::Keyed { .. } => last_writes(&keys, &diffs, into_base),
+        BlockKind::Keyed { .. } => last_writes(&keys, &diffs),
         BlockKind::Multiset => sums(&keys, &diffs)?,
     };
     gather(&batches, &survivors)
@@ -64,7 +44,7 @@ fn same_types(left: &RecordBatch, right: &RecordBatch) -> bool {
 }
 
 /// Number of columns in front of the diff.
-fn payload_columns(batch: &RecordBatch) -> Result<usize, StateError> {
+pub(crate) fn payload_columns(batch: &RecordBatch) -> Result<usize, StateError> {
     let schema = batch.schema();
     match schema.fields().last() {
         Some(last) if last.name() == DIFF_COLUMN && *last.data_type() == DataType::Int64 => {
@@ -74,7 +54,7 @@ fn payload_columns(batch: &RecordBatch) -> Result<usize, StateError> {
     }
 }
 
-fn diffs(batch: &RecordBatch) -> &Int64Array {
+pub(crate) fn diffs(batch: &RecordBatch) -> &Int64Array {
     batch.columns().last().expect("the diff column was checked").as_primitive::<Int64Type>()
 }
 
@@ -124,13 +104,11 @@ fn encode_keys(fields: Vec<SortField>, batches: &[RecordBatch], key_columns: usi
 /// A row of the result: its number among all input rows, and its diff.
 type Survivor = (usize, i64);
 
-fn last_writes(keys: &Keys, diffs: &[i64], into_base: bool) -> Vec<Survivor> {
+fn last_writes(keys: &Keys, diffs: &[i64]) -> Vec<Survivor> {
     let mut survivors = vec![];
     let collected = keys.for_each_group(|group| {
         let last = *group.last().expect("groups are not empty");
-        if !(into_base && diffs[last] < 0) {
-            survivors.push((last, diffs[last]));
-        }
+        survivors.push((last, diffs[last]));
         Ok(())
     });
     collected.expect("collecting last writes does not fail");
@@ -181,41 +159,33 @@ mod tests {
     use arrow::datatypes::{Field, Schema};
 
     use super::*;
+    use crate::StateBlock;
     use crate::run::tests::{block, rows};
 
     const KEYED: BlockKind = BlockKind::Keyed { key_columns: 1 };
 
+    fn merged(mut block: StateBlock) -> Vec<(i64, String, i64)> {
+        block.batches = merge_batches(block.kind, block.batches).unwrap();
+        rows(&block)
+    }
+
     #[test]
-    fn last_write_wins_and_deletes_leave_only_with_the_base() {
-        let blocks =
-            || vec![block(1, KEYED, &[(1, "a", 1), (2, "b", 1)]), block(1, KEYED, &[(2, "", -1), (1, "c", 1)])];
-        let delta = compact(blocks(), false).unwrap().unwrap();
-        assert_eq!(rows(&delta), [(1, "c".into(), 1), (2, String::new(), -1)]);
-        let base = compact(blocks(), true).unwrap().unwrap();
-        assert_eq!(rows(&base), [(1, "c".into(), 1)]);
+    fn last_write_wins_and_deletes_stay() {
+        let block = block(1, KEYED, &[(1, "a", 1), (2, "b", 1), (2, "", -1), (1, "c", 1)]);
+        assert_eq!(merged(block), [(1, "c".into(), 1), (2, String::new(), -1)]);
     }
 
     #[test]
     fn weights_add_up_and_zeros_leave() {
-        let first = block(1, BlockKind::Multiset, &[(1, "a", 2), (1, "b", 1)]);
-        let second = block(1, BlockKind::Multiset, &[(1, "b", -1), (1, "a", 5), (0, "z", -3)]);
-        let merged = compact(vec![first, second], true).unwrap().unwrap();
-        assert_eq!(rows(&merged), [(0, "z".into(), -3), (1, "a".into(), 7)]);
-    }
-
-    #[test]
-    fn nothing_left_is_none() {
-        let blocks =
-            vec![block(1, BlockKind::Multiset, &[(1, "a", 2)]), block(1, BlockKind::Multiset, &[(1, "a", -2)])];
-        assert!(compact(blocks, false).unwrap().is_none());
-        assert!(compact(vec![], true).unwrap().is_none());
+        let several = [(1, "a", 2), (1, "b", 1), (1, "b", -1), (1, "a", 5), (0, "z", -3)];
+        assert_eq!(merged(block(1, BlockKind::Multiset, &several)), [(0, "z".into(), -3), (1, "a".into(), 7)]);
+        assert_eq!(merged(block(1, BlockKind::Multiset, &[(1, "a", 2), (1, "a", -2)])), []);
     }
 
     #[test]
     fn table_without_key_has_one_row() {
         let kind = BlockKind::Keyed { key_columns: 0 };
-        let merged = compact(vec![block(1, kind, &[(1, "a", 1), (2, "b", 1)]), block(1, kind, &[(3, "c", 1)])], true);
-        assert_eq!(rows(&merged.unwrap().unwrap()), [(3, "c".into(), 1)]);
+        assert_eq!(merged(block(1, kind, &[(1, "a", 1), (2, "b", 1), (3, "c", 1)])), [(3, "c".into(), 1)]);
     }
 
     #[test]
@@ -223,17 +193,16 @@ mod tests {
         let schema = Arc::new(Schema::new(vec![Field::new(DIFF_COLUMN, DataType::Int64, false)]));
         let batch =
             |diffs: Vec<i64>| RecordBatch::try_new(schema.clone(), vec![Arc::new(Int64Array::from(diffs))]).unwrap();
-        let merged = merge_batches(BlockKind::Multiset, vec![batch(vec![1, 2]), batch(vec![4])], true).unwrap();
+        let merged = merge_batches(BlockKind::Multiset, vec![batch(vec![1, 2]), batch(vec![4])]).unwrap();
         assert_eq!(diffs(&merged[0]).values()[..], [7]);
-        assert!(merge_batches(BlockKind::Multiset, vec![batch(vec![1, -1])], true).unwrap().is_empty());
+        assert!(merge_batches(BlockKind::Multiset, vec![batch(vec![1, -1])]).unwrap().is_empty());
     }
 
     #[test]
     fn overflow_and_missing_diff_are_errors() {
         let max = block(1, BlockKind::Multiset, &[(1, "a", i64::MAX), (1, "a", 1)]);
-        assert!(matches!(compact(vec![max], false), Err(StateError::Types(TypesError::Overflow))));
-        let mut headless = block(1, KEYED, &[(1, "a", 1)]);
-        headless.batches = headless.batches.iter().map(|b| b.project(&[0, 1]).unwrap()).collect();
-        assert!(matches!(compact(vec![headless], false), Err(StateError::Types(TypesError::MissingDiff))));
+        assert!(matches!(merge_batches(max.kind, max.batches), Err(StateError::Types(TypesError::Overflow))));
+        let headless = block(1, KEYED, &[(1, "a", 1)]).batches.iter().map(|b| b.project(&[0, 1]).unwrap()).collect();
+        assert!(matches!(merge_batches(KEYED, headless), Err(StateError::Types(TypesError::MissingDiff))));
     }
 }

@@ -1,8 +1,9 @@
 //! One block as bytes: an Arrow IPC stream.
 
-use std::io::Cursor;
+use std::io::{Cursor, Write};
 
 use arrow::array::RecordBatch;
+use arrow::datatypes::Schema;
 use arrow::error::ArrowError;
 use arrow::ipc::CompressionType;
 use arrow::ipc::reader::StreamReader;
@@ -21,14 +22,22 @@ pub(super) fn encode(batches: &[RecordBatch]) -> Result<Vec<u8>, ArrowError> {
 }
 
 fn encode_with(batches: &[RecordBatch], compression: Option<CompressionType>) -> Result<Vec<u8>, ArrowError> {
-    let schema = batches[0].schema();
-    let options = IpcWriteOptions::default().try_with_compression(compression)?;
-    let mut writer = StreamWriter::try_new_with_options(Vec::new(), &schema, options)?;
+    let mut writer = encoder(Vec::new(), &batches[0].schema(), compression)?;
     for batch in batches {
         writer.write(batch)?;
     }
     writer.finish()?;
     writer.into_inner()
+}
+
+/// Writes a block batch by batch.
+pub(super) fn encoder<W: Write>(
+    sink: W,
+    schema: &Schema,
+    compression: Option<CompressionType>,
+) -> Result<StreamWriter<W>, ArrowError> {
+    let options = IpcWriteOptions::default().try_with_compression(compression)?;
+    StreamWriter::try_new_with_options(sink, schema, options)
 }
 
 pub(super) fn decode(bytes: Vec<u8>) -> Result<Vec<RecordBatch>, ArrowError> {

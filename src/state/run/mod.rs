@@ -10,6 +10,7 @@
 
 mod encoding;
 mod reader;
+mod stream;
 #[cfg(test)]
 pub(crate) mod tests;
 mod writer;
@@ -20,6 +21,7 @@ use types::Epoch;
 use crate::{BlockKind, TableId};
 
 pub use reader::RunReader;
+pub(crate) use stream::BlockStream;
 pub use writer::{RunWriter, WrittenRun};
 
 const FORMAT: u32 = 1;

@@ -69,6 +69,11 @@ impl RunReader {
         Ok(StateBlock { relation, operator, table, kind, vnode_columns, batches })
     }
 
+    /// Block `index` batch by batch.
+    pub(crate) fn stream_block(&self, index: usize) -> Result<super::BlockStream, StateError> {
+        super::BlockStream::open(&self.path, &self.file, &self.blocks[index])
+    }
+
     /// Reads the whole file and compares its checksum.
     pub fn verify(&self) -> Result<(), StateError> {
         let mut hasher = crc32fast::Hasher::new();

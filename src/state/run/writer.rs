@@ -4,6 +4,10 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use arrow::array::RecordBatch;
+use arrow::ipc::CompressionType;
+
+use super::stream::Sink;
 use super::{BlockInfo, END_MAGIC, FORMAT, HEADER_BYTES, MAGIC, RunName, encoding};
 use crate::merge::merge_batches;
 use crate::{RunRef, StateBlock, StateError, disk};
@@ -48,22 +52,43 @@ impl RunWriter {
         self.memory_bytes += block.memory_bytes() as u64;
         let StateBlock { kind, ref vnode_columns, .. } = block;
         let (id, vnode_columns) = (block.id(), vnode_columns.clone());
-        let batches = merge_batches(kind, block.batches, false)?;
+        let batches = merge_batches(kind, block.batches)?;
         self.write_merged(
             BlockInfo { id, kind, vnode_columns, offset: 0, length: 0, crc: 0, rows: 0, base: false },
             &batches,
         )
     }
 
-    /// Appends a block that holds everything about its table.
-    pub(crate) fn write_base(&mut self, block: &StateBlock) -> Result<(), StateError> {
-        self.memory_bytes += block.memory_bytes() as u64;
-        let (id, kind, vnode_columns) = (block.id(), block.kind, block.vnode_columns.clone());
-        let info = BlockInfo { id, kind, vnode_columns, offset: 0, length: 0, crc: 0, rows: 0, base: true };
-        self.write_merged(info, &block.batches)
+    /// Appends a block that holds everything about its table, batch by batch. `like`: one of the blocks it replaces.
+    pub(crate) fn write_base(
+        &mut self,
+        like: &BlockInfo,
+        mut batches: impl Iterator<Item = Result<RecordBatch, StateError>>,
+    ) -> Result<(), StateError> {
+        let Some(first) = batches.next().transpose()? else { return Ok(()) };
+        let info = BlockInfo { base: true, ..like.clone() };
+        let Some(second) = batches.next().transpose()? else {
+            self.memory_bytes += first.get_array_memory_size() as u64;
+            return self.write_merged(info, &[first]);
+        };
+        let (offset, mut rows, mut memory_bytes) = (self.length, 0, 0);
+        let sink =
+            Sink { write: |bytes: &[u8]| self.write(bytes), length: 0, crc: crc32fast::Hasher::new(), failed: None };
+        let mut encoder = encoding::encoder(sink, &first.schema(), Some(CompressionType::LZ4_FRAME))?;
+        for batch in [Ok(first), Ok(second)].into_iter().chain(batches) {
+            let batch = batch?;
+            rows += batch.num_rows() as u64;
+            memory_bytes += batch.get_array_memory_size() as u64;
+            encoder.write(&batch).map_err(|error| encoder.get_mut().failed.take().unwrap_or(error.into()))?;
+        }
+        encoder.finish().map_err(|error| encoder.get_mut().failed.take().unwrap_or(error.into()))?;
+        let Sink { length, crc, .. } = encoder.into_inner()?;
+        self.memory_bytes += memory_bytes;
+        self.blocks.push(BlockInfo { offset, length, crc: crc.finalize(), rows, ..info });
+        Ok(())
     }
 
-    fn write_merged(&mut self, info: BlockInfo, batches: &[arrow::array::RecordBatch]) -> Result<(), StateError> {
+    fn write_merged(&mut self, info: BlockInfo, batches: &[RecordBatch]) -> Result<(), StateError> {
         if batches.is_empty() {
             return Ok(());
         }
