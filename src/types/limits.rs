@@ -12,8 +12,6 @@ pub const SEGMENT_ROWS_MIN: usize = 1_024;
 pub const EPOCHS_IN_FLIGHT_MAX: usize = 8;
 /// Rows in flight between a source's reader and the epoch clock.
 pub const SOURCE_QUEUE_BATCHES_MAX: usize = 4;
-/// Longest time an epoch collects input while another is in flight, milliseconds.
-pub const EPOCH_COLLECT_MS_MAX: u64 = 50;
 /// Raw bytes of a malformed record that are kept.
 pub const SOURCE_ERROR_BYTES_MAX: usize = 64 * 1024;
 /// Errors of a view that name what failed; all are counted.
@@ -30,7 +28,9 @@ pub const WINDOWS_PER_ROW_MAX: i64 = 10_000;
 pub const FACT_BYTES_MAX: usize = 4 * 1024;
 /// Time between checkpoints, milliseconds.
 pub const CHECKPOINT_INTERVAL_MS: u64 = 10_000;
-/// Dirty bytes that start a checkpoint early.
-pub const CHECKPOINT_DIRTY_BYTES: usize = 64 * 1024 * 1024;
+/// Bytes of input after which a checkpoint starts early: what it writes is held in memory, and merged there.
+pub const CHECKPOINT_INPUT_BYTES: usize = 256 * 1024 * 1024;
+/// The same as a part of the memory limit: a checkpoint never holds much of it.
+pub const CHECKPOINT_INPUT_PART: usize = 16;
 /// Manifests (and the runs they name) kept on disk.
 pub const MANIFESTS_KEPT: usize = 3;

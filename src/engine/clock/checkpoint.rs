@@ -11,7 +11,8 @@ use crate::checkpoint::{CheckpointPayload, CheckpointRequest, SourcePayload};
 
 impl Clock {
     pub(super) fn checkpoint_due(&self) -> bool {
-        let due = self.last_checkpoint.elapsed() >= self.start.checkpoint_interval;
+        let due = self.last_checkpoint.elapsed() >= self.start.checkpoint_interval
+            || self.input_bytes >= self.start.checkpoint_input_bytes;
         self.dirty && !self.recovering && !self.checkpoint_running && (due || !self.checkpoint_wanted.is_empty())
     }
     /// Takes in all table writes and catalog changes up to the journal position that it gives.
@@ -31,6 +32,7 @@ impl Clock {
         self.checkpoint_running = true;
         self.last_checkpoint = Instant::now();
         self.dirty = false;
+        self.input_bytes = 0;
         let dataflows: BTreeMap<ObjectId, usize> = concerned
             .iter()
             .filter(|id| !self.dataflows[id].temporary)

@@ -68,6 +68,7 @@ impl Clock {
             .map(|(id, _)| *id)
             .collect();
         let rows = batches.iter().map(|b| b.rows.num_rows()).sum();
+        self.input_bytes += batches.iter().map(|b| b.rows.memory_bytes()).sum::<usize>();
         self.epoch = epoch;
         self.oracle.open(epoch, &concerned, rows);
         let mut record = EpochRecord::new(epoch, self.wall_time_us, self.watermarks());

@@ -148,6 +148,8 @@ pub struct ClockStart {
     pub catalog: Arc<Catalog>,
     pub catalog_position: u64,
     pub checkpoint_interval: Duration,
+    /// Bytes of input after which one starts earlier.
+    pub checkpoint_input_bytes: usize,
     pub gate: Arc<JournalGate>,
     pub late: Arc<LateCounts>,
 }

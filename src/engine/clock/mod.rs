@@ -53,6 +53,8 @@ pub struct Clock {
     last_checkpoint: Instant,
     /// Epochs opened or catalog changed since the last checkpoint.
     dirty: bool,
+    /// Fed since the last checkpoint.
+    input_bytes: usize,
     /// Rows of the journal are still being replayed: a checkpoint now would claim rows that are in no epoch yet.
     recovering: bool,
     shutdown: Option<oneshot::Sender<()>>,
@@ -90,6 +92,7 @@ impl Clock {
             checkpoint_wanted: vec![],
             last_checkpoint: Instant::now(),
             dirty: false,
+            input_bytes: 0,
             recovering: true,
             shutdown: None,
         }

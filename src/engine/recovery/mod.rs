@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex};
 use catalog::{Building, Catalog, CatalogChange, CatalogObject, ObjectBody};
 use dataflow::{CreateDataflow, DataflowGraph, RestoredBatch, RestoredState, Runtime, Start};
 use state::{DurableStore, JournalEntry, Recovered, StoreOptions};
+use types::limits::{CHECKPOINT_INPUT_BYTES, CHECKPOINT_INPUT_PART};
 use types::{Epoch, MemoryBudget, ObjectId, SqlError, ToSqlState};
 
 use crate::checkpoint::{CheckpointPayload, Checkpointer};
@@ -194,6 +195,7 @@ fn start(
         catalog: Arc::new(payload.catalog.clone()),
         catalog_position: payload.catalog_position,
         checkpoint_interval: config.checkpoint_interval,
+        checkpoint_input_bytes: (config.memory_limit_bytes / CHECKPOINT_INPUT_PART).min(CHECKPOINT_INPUT_BYTES),
         gate: gate.clone(),
         late: late.clone(),
     };
