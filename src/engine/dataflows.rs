@@ -75,7 +75,7 @@ fn build_steps(shared: &Shared, relation: &Relation, job: &Job, temporary: bool)
     send(shared, ClockMessage::Create { create: Box::new(create), readable, temporary })?;
     if !started.is_empty() {
         for (source, columns) in &started {
-            widen(shared, source, columns)?;
+            widen(source, columns)?;
         }
         CatchUp::new(shared, relation.id, &started, job).run()?;
     }
@@ -204,7 +204,7 @@ pub(crate) fn start_feed_at(
 }
 
 /// Makes a running feed decode `columns` too, and waits until everything decoded before is in an epoch.
-fn widen(shared: &Shared, source: &SourceRuntime, columns: &BTreeSet<usize>) -> Result<(), SqlError> {
+fn widen(source: &SourceRuntime, columns: &BTreeSet<usize>) -> Result<(), SqlError> {
     let (marker, reached) = channel();
     {
         let mut feed = source.feed.lock().expect("not poisoned");
@@ -219,7 +219,6 @@ fn widen(shared: &Shared, source: &SourceRuntime, columns: &BTreeSet<usize>) -> 
             return Ok(());
         }
     }
-    let _ = shared;
     // An error means the feed stopped before it answered; then, too, nothing more comes.
     let _ = reached.recv();
     Ok(())
