@@ -15,6 +15,7 @@ use connectors::admission::Admission;
 use operators::{Cut, TableKind};
 use serde::{Deserialize, Serialize};
 use state::{BlockKind, Checkpoint, CheckpointStats, DurableStore, StateBlock, StateError};
+use thread_priority::{ThreadPriority, ThreadPriorityValue, set_current_thread_priority};
 use tokio::sync::oneshot;
 use types::{Epoch, Incarnation, MemoryUse, ObjectId};
 
@@ -84,6 +85,8 @@ pub struct Checkpointer {
 
 /// Records kept for `hw_catalog.checkpoints`.
 const RECORDS_KEPT: usize = 100;
+/// Of the checkpoint thread, on the scale of the crate (half of 100 is the usual one); niceness 10 on Linux.
+const PRIORITY: u8 = 22;
 /// Pause between attempts while the disk is full.
 const DISK_FULL_PAUSE: Duration = Duration::from_secs(1);
 
@@ -103,6 +106,7 @@ impl Checkpointer {
         let thread = std::thread::Builder::new()
             .name("hw-checkpoint".into())
             .spawn(move || {
+                step_back();
                 let (pending, given_up) = (None, false);
                 Writer { receiver, store, workers, clock, records, leaving: told, given_up, pending, memory }.run()
             })
@@ -148,6 +152,14 @@ impl Checkpointer {
     fn send(&self, message: Message) {
         // After `stop` nothing is written any more.
         let _ = self.sender.send(message);
+    }
+}
+
+/// Writing and merging may take all of a core for seconds: epochs, reads and subscriptions go first.
+fn step_back() {
+    let priority = ThreadPriorityValue::try_from(PRIORITY).expect("it is on the scale");
+    if let Err(error) = set_current_thread_priority(ThreadPriority::Crossplatform(priority)) {
+        tracing::debug!(?error, "checkpoints are written with the priority of everything else");
     }
 }
 

@@ -3,8 +3,8 @@
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use types::DeltaBatch;
 use types::limits::BATCH_ROWS_MAX;
+use types::{DeltaBatch, with_diff};
 
 use crate::OperatorError;
 use crate::arrangement::{Layout, net};
@@ -77,7 +77,8 @@ impl Dirt {
     pub fn take(&mut self) -> Vec<RecordBatch> {
         (self.rows, self.bytes) = (0, 0);
         let whole = std::mem::take(&mut self.whole).into_iter().map(|(_, insertion)| insertion);
-        whole.chain(std::mem::take(&mut self.deltas)).map(|d| d.to_record_batch()).collect()
+        let schema = with_diff(&self.layout.schema);
+        whole.chain(std::mem::take(&mut self.deltas)).map(|d| d.to_record_batch_as(&schema)).collect()
     }
 
     pub fn memory_bytes(&self) -> usize {

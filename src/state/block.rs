@@ -1,7 +1,7 @@
 //! The unit of state on disk: changed rows of one table of one operator.
 //! The engine converts between this and the operators' cuts; this crate doesn't know operators.
 
-use arrow::array::RecordBatch;
+use arrow::array::{Array, ArrayRef, RecordBatch};
 use serde::{Deserialize, Serialize};
 use types::ObjectId;
 
@@ -46,8 +46,9 @@ impl StateBlock {
         self.batches.iter().map(|b| b.num_rows()).sum()
     }
 
-    /// Bytes held by the arrays.
+    /// Bytes of the arrays: of slices their own part.
     pub fn memory_bytes(&self) -> usize {
-        self.batches.iter().map(|b| b.get_array_memory_size()).sum()
+        let own_part = |c: &ArrayRef| c.to_data().get_slice_memory_size().unwrap_or_else(|_| c.get_array_memory_size());
+        self.batches.iter().flat_map(|batch| batch.columns()).map(own_part).sum()
     }
 }

@@ -1,7 +1,7 @@
 //! Change: everything that flows is a `DeltaBatch`, a Z-set in Arrow form.
 //! Batch boundaries and order inside an epoch mean nothing; equal rows may be summed.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use arrow::array::{Array, ArrayRef, Int64Array, RecordBatch, UInt32Array};
 use arrow::buffer::ScalarBuffer;
@@ -9,7 +9,7 @@ use arrow::compute::take_record_batch;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::row::{RowConverter, SortField};
 
-use crate::limits::SEGMENT_ROWS_MIN;
+use crate::limits::{BATCH_ROWS_MAX, SEGMENT_ROWS_MIN};
 use crate::{SqlState, TypesError};
 
 /// Name of the trailing Int64 column that carries diffs wherever a delta is written as one RecordBatch.
@@ -122,11 +122,19 @@ impl DeltaBatch {
 
     /// The rows with their diffs as a trailing `__diff` column: the form written to run files and journals.
     pub fn to_record_batch(&self) -> RecordBatch {
-        let mut fields = self.rows.schema().fields().to_vec();
-        fields.push(Arc::new(Field::new(DIFF_COLUMN, DataType::Int64, false)));
-        let mut columns = self.rows.columns().to_vec();
-        columns.push(Arc::new(Int64Array::from(self.diffs_to_vec())) as ArrayRef);
-        RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).expect("columns have one length")
+        self.to_record_batch_as(&with_diff(&self.rows.schema()))
+    }
+
+    /// The same, for many batches of one schema: `schema` comes from [`with_diff`]. Cheap for insertions, whose diffs
+    /// are a part of one array that all share.
+    pub fn to_record_batch_as(&self, schema: &SchemaRef) -> RecordBatch {
+        let diffs = match &self.diffs {
+            None if self.num_rows() <= BATCH_ROWS_MAX => ONES.slice(0, self.num_rows()),
+            None => Int64Array::from_value(1, self.num_rows()),
+            Some(diffs) => Int64Array::new(diffs.clone(), None),
+        };
+        let columns = self.rows.columns().iter().cloned().chain([Arc::new(diffs) as ArrayRef]).collect();
+        RecordBatch::try_new(schema.clone(), columns).expect("columns have one length")
     }
 
     /// Inverse of [`to_record_batch`](Self::to_record_batch).
@@ -144,6 +152,14 @@ impl DeltaBatch {
         }
         Ok(DeltaBatch::new(rows, diffs.values().clone()))
     }
+}
+
+static ONES: LazyLock<Int64Array> = LazyLock::new(|| Int64Array::from_value(1, BATCH_ROWS_MAX));
+
+/// The columns of `schema` and the diff.
+pub fn with_diff(schema: &SchemaRef) -> SchemaRef {
+    let diff = Arc::new(Field::new(DIFF_COLUMN, DataType::Int64, false));
+    Arc::new(Schema::new(schema.fields().iter().cloned().chain([diff]).collect::<Vec<_>>()))
 }
 
 /// A failing expression as data: the twin collection of the rows (docs/architecture.md, Errors).
