@@ -118,7 +118,7 @@ pub struct GeneratedEntry {
     pub expr: serde_json::Value,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct TableBody {
     /// Column indices; empty: no primary key.
     pub primary_key: Vec<usize>,

@@ -129,8 +129,7 @@ fn plain(
         table.check_watermark()?;
     }
     let append_only = table.append_only;
-    let plan = serde_json::Value::Null;
-    let body = TableBody { primary_key, append_only, watermark, late_rows: None, source: None, plan };
+    let body = TableBody { primary_key, append_only, watermark, ..TableBody::default() };
     Ok(table.object(columns, body, text))
 }
 
@@ -168,9 +167,8 @@ fn with_connector(
         primary_key: primary_key.clone(),
         append_only,
         watermark: source.watermark.clone(),
-        late_rows: None,
         source: Some(source),
-        plan: serde_json::Value::Null,
+        ..TableBody::default()
     };
     let mut object = table.object(columns, table_body(body.clone()), text);
     let configured = recovery::configure(&object, &body)?;

@@ -44,14 +44,7 @@ pub(super) async fn execute(
     let rows = write::concat(&schema_ref, &batches.map_err(|e| SqlError::internal(e.to_string()))?)?;
     let count = rows.num_rows();
     let append_only = create.append_only;
-    let body = TableBody {
-        primary_key: vec![],
-        append_only,
-        watermark: None,
-        late_rows: None,
-        source: None,
-        plan: serde_json::Value::Null,
-    };
+    let body = TableBody { append_only, ..TableBody::default() };
     let table = Table { id: shared.allocate_id(), schema, name, append_only };
     let object = table.object(columns, body, text);
     let order = Order { rows: Some(DeltaBatch::inserts(rows)), ..Order::of(object) };

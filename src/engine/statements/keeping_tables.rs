@@ -7,10 +7,10 @@ use connectors::SourceOptions;
 use sql::ast;
 use types::{ObjectId, SqlError, SqlState};
 
+use super::create_table::Table;
 use super::names;
 use crate::engine::Shared;
 use crate::session::Session;
-use crate::time::now_us;
 use crate::{dataflows, recovery};
 
 /// The tables, and those of them that have to be created first.
@@ -208,27 +208,7 @@ fn show(columns: &[ColumnEntry]) -> String {
 }
 
 fn table(shared: &Shared, schema: String, name: String, columns: Vec<ColumnEntry>) -> CatalogObject {
-    let id = shared.allocate_id();
-    let graph = plan::plan_table(id, &name, &columns, &[], plan::TableChanges::AppendOnly);
-    let body = TableBody {
-        primary_key: vec![],
-        append_only: true,
-        watermark: None,
-        late_rows: None,
-        source: None,
-        plan: serde_json::to_value(&graph).expect("a graph has a JSON form"),
-    };
     let sql = format!("CREATE TABLE {schema}.{name} ({}) APPEND ONLY", show(&columns));
-    CatalogObject {
-        id,
-        schema,
-        name,
-        columns,
-        body: ObjectBody::Table(body),
-        depends_on: vec![],
-        sql,
-        comment: None,
-        created_us: now_us(),
-        building: None,
-    }
+    let table = Table { id: shared.allocate_id(), schema, name, append_only: true };
+    table.object(columns, TableBody { append_only: true, ..TableBody::default() }, &sql)
 }
