@@ -5,8 +5,8 @@
 //! same rows again, with their times: each row is there exactly once without being journaled. Only the shared feed
 //! keeps; later views, which read the source's history, decide nothing and keep nothing.
 //!
-//! A source that keeps decodes all its columns for every reader: late rows are kept whole, and which records are
-//! malformed does not depend on which columns are read. Table definitions: `statements/keeping_tables.rs`.
+//! A source that keeps decodes all its columns for every reader, so that late rows are kept whole. Table definitions:
+//! `statements/keeping_tables.rs`.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -1,9 +1,9 @@
 //! The unit of state on disk: changed rows of one table of one operator.
 //! The engine converts between this and the operators' cuts; this crate doesn't know operators.
 
-use arrow::array::{Array, ArrayRef, RecordBatch};
+use arrow::array::RecordBatch;
 use serde::{Deserialize, Serialize};
-use types::ObjectId;
+use types::{ObjectId, slice_bytes};
 
 /// Which table a block belongs to. Stable for ever.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -48,7 +48,6 @@ impl StateBlock {
 
     /// Bytes of the arrays: of slices their own part.
     pub fn memory_bytes(&self) -> usize {
-        let own_part = |c: &ArrayRef| c.to_data().get_slice_memory_size().unwrap_or_else(|_| c.get_array_memory_size());
-        self.batches.iter().flat_map(|batch| batch.columns()).map(own_part).sum()
+        self.batches.iter().flat_map(|batch| batch.columns()).map(slice_bytes).sum()
     }
 }

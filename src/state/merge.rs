@@ -1,6 +1,8 @@
 //! Merging the batches of a table in memory: the net effect of many changes, before a block is written. Compaction, which
 //! merges the blocks of several runs, is `merge_sorted.rs`.
 
+use std::sync::Arc;
+
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch};
 use arrow::compute::interleave_record_batch;
 use arrow::datatypes::{DataType, Int64Type};
@@ -17,19 +19,13 @@ use crate::{BlockKind, StateError};
 pub(crate) fn merge_batches(kind: BlockKind, batches: Vec<RecordBatch>) -> Result<Vec<RecordBatch>, StateError> {
     let batches: Vec<RecordBatch> = batches.into_iter().filter(|b| b.num_rows() > 0).collect();
     let Some(first) = batches.first() else { return Ok(vec![]) };
-    let width = payload_columns(first)?;
+    let fields = key_fields(kind, first)?;
     assert!(batches.iter().all(|b| same_types(b, first)), "blocks of one table share their schema");
-    let key_columns = match kind {
-        BlockKind::Keyed { key_columns } => key_columns.min(width),
-        BlockKind::Multiset => width,
-    };
-    let fields: Vec<SortField> =
-        first.columns()[..key_columns].iter().map(|c| SortField::new(c.data_type().clone())).collect();
     if !RowConverter::supports_fields(&fields) {
         // Merging saves space and time, it changes no meaning: such tables are kept as they came.
         return Ok(batches);
     }
-    let keys = encode_keys(fields, &batches, key_columns)?;
+    let keys = encode_keys(fields, &batches)?;
     let diffs: Vec<i64> = batches.iter().flat_map(|b| diffs(b).values().to_vec()).collect();
     let survivors = match kind {
         BlockKind::Keyed { .. } => last_writes(&keys, &diffs),
@@ -43,8 +39,18 @@ fn same_types(left: &RecordBatch, right: &RecordBatch) -> bool {
     types(left) == types(right)
 }
 
+/// The columns that say which rows are equal; they stand first.
+pub(crate) fn key_fields(kind: BlockKind, batch: &RecordBatch) -> Result<Vec<SortField>, StateError> {
+    let width = payload_columns(batch)?;
+    let key_columns = match kind {
+        BlockKind::Keyed { key_columns } => key_columns.min(width),
+        BlockKind::Multiset => width,
+    };
+    Ok(batch.columns()[..key_columns].iter().map(|c| SortField::new(c.data_type().clone())).collect())
+}
+
 /// Number of columns in front of the diff.
-pub(crate) fn payload_columns(batch: &RecordBatch) -> Result<usize, StateError> {
+fn payload_columns(batch: &RecordBatch) -> Result<usize, StateError> {
     let schema = batch.schema();
     match schema.fields().last() {
         Some(last) if last.name() == DIFF_COLUMN && *last.data_type() == DataType::Int64 => {
@@ -88,7 +94,8 @@ impl Keys {
     }
 }
 
-fn encode_keys(fields: Vec<SortField>, batches: &[RecordBatch], key_columns: usize) -> Result<Keys, StateError> {
+fn encode_keys(fields: Vec<SortField>, batches: &[RecordBatch]) -> Result<Keys, StateError> {
+    let key_columns = fields.len();
     let n = batches.iter().map(|b| b.num_rows()).sum();
     if key_columns == 0 {
         return Ok(Keys::Unit(n));
@@ -129,7 +136,6 @@ fn sums(keys: &Keys, diffs: &[i64]) -> Result<Vec<Survivor>, StateError> {
 
 /// The surviving rows, with their diffs, in batches.
 fn gather(batches: &[RecordBatch], survivors: &[Survivor]) -> Result<Vec<RecordBatch>, StateError> {
-    let schema = batches[0].schema();
     let mut starts = Vec::with_capacity(batches.len());
     let mut total = 0;
     for batch in batches {
@@ -143,19 +149,25 @@ fn gather(batches: &[RecordBatch], survivors: &[Survivor]) -> Result<Vec<RecordB
     let references: Vec<&RecordBatch> = batches.iter().collect();
     let chunks = survivors.chunks(BATCH_ROWS_MAX).map(|chunk| {
         let indices: Vec<(usize, usize)> = chunk.iter().map(|(row, _)| locate(*row)).collect();
-        let rows = interleave_record_batch(&references, &indices)?;
-        let mut columns = rows.columns().to_vec();
-        let diffs = Int64Array::from_iter_values(chunk.iter().map(|(_, diff)| *diff));
-        *columns.last_mut().expect("the diff column was checked") = std::sync::Arc::new(diffs) as ArrayRef;
-        Ok(RecordBatch::try_new(schema.clone(), columns)?)
+        weighted(&references, &indices, chunk.iter().map(|(_, diff)| *diff).collect())
     });
     chunks.collect()
 }
 
+/// The rows at `indices` (batch, row) with `diffs` for theirs.
+pub(crate) fn weighted(
+    batches: &[&RecordBatch],
+    indices: &[(usize, usize)],
+    diffs: Vec<i64>,
+) -> Result<RecordBatch, StateError> {
+    let rows = interleave_record_batch(batches, indices)?;
+    let mut columns = rows.columns().to_vec();
+    *columns.last_mut().expect("the diff column was checked") = Arc::new(Int64Array::from(diffs)) as ArrayRef;
+    Ok(RecordBatch::try_new(rows.schema(), columns)?)
+}
+
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use arrow::datatypes::{Field, Schema};
 
     use super::*;

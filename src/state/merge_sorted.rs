@@ -3,13 +3,12 @@
 
 use std::path::Path;
 
-use arrow::array::{ArrayRef, Int64Array, RecordBatch};
-use arrow::compute::interleave_record_batch;
-use arrow::row::{RowConverter, Rows, SortField};
+use arrow::array::RecordBatch;
+use arrow::row::{RowConverter, Rows};
 use types::TypesError;
 use types::limits::BATCH_ROWS_MAX;
 
-use crate::merge::{diffs, payload_columns};
+use crate::merge::{diffs, key_fields, weighted};
 use crate::run::BlockStream;
 use crate::{BlockKind, StateError};
 
@@ -154,11 +153,7 @@ impl Chosen {
             return Ok(None);
         }
         let sources: Vec<&RecordBatch> = self.sources.iter().collect();
-        let rows = interleave_record_batch(&sources, &self.rows)?;
-        let mut columns = rows.columns().to_vec();
-        *columns.last_mut().expect("the diff column was checked") =
-            std::sync::Arc::new(Int64Array::from(self.weights)) as ArrayRef;
-        Ok(Some(RecordBatch::try_new(rows.schema(), columns)?))
+        weighted(&sources, &self.rows, self.weights).map(Some)
     }
 }
 
@@ -185,13 +180,8 @@ impl Cursor {
     /// `None` if the block is empty.
     fn open(kind: BlockKind, mut block: BlockStream) -> Result<Option<Cursor>, StateError> {
         let Some(batch) = next_batch(&mut block)? else { return Ok(None) };
-        let width = payload_columns(&batch)?;
-        let columns = match kind {
-            BlockKind::Keyed { key_columns } => key_columns.min(width),
-            BlockKind::Multiset => width,
-        };
-        let fields: Vec<SortField> =
-            batch.columns()[..columns].iter().map(|c| SortField::new(c.data_type().clone())).collect();
+        let fields = key_fields(kind, &batch)?;
+        let columns = fields.len();
         let keys = if columns == 0 {
             Some(Keys { columns, encoded: None })
         } else if RowConverter::supports_fields(&fields) {

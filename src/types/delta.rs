@@ -79,11 +79,10 @@ impl DeltaBatch {
     /// Bytes held by the arrays, for memory accounting. Of large batches, which are often slices of arrays shared with
     /// others, their own part.
     pub fn memory_bytes(&self) -> usize {
-        let own_part = |c: &ArrayRef| c.to_data().get_slice_memory_size().unwrap_or_else(|_| c.get_array_memory_size());
         let rows = if self.num_rows() < SEGMENT_ROWS_MIN {
             self.rows.get_array_memory_size()
         } else {
-            self.rows.columns().iter().map(own_part).sum()
+            self.rows.columns().iter().map(slice_bytes).sum()
         };
         rows + self.diffs.as_ref().map_or(0, |d| d.len() * 8)
     }
@@ -152,6 +151,11 @@ impl DeltaBatch {
         }
         Ok(DeltaBatch::new(rows, diffs.values().clone()))
     }
+}
+
+/// Bytes of an array: of a slice its own part.
+pub fn slice_bytes(array: &ArrayRef) -> usize {
+    array.to_data().get_slice_memory_size().unwrap_or_else(|_| array.get_array_memory_size())
 }
 
 static ONES: LazyLock<Int64Array> = LazyLock::new(|| Int64Array::from_value(1, BATCH_ROWS_MAX));

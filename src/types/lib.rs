@@ -14,7 +14,7 @@ mod row_text;
 mod sqlstate;
 mod watermark;
 
-pub use delta::{DIFF_COLUMN, DeltaBatch, ErrorDelta, consolidate, with_diff};
+pub use delta::{DIFF_COLUMN, DeltaBatch, ErrorDelta, consolidate, slice_bytes, with_diff};
 pub use epoch::{Epoch, EpochRecord, Incarnation};
 pub use error::{SqlError, ToSqlState, TypesError};
 pub use hash::{VNODE_COUNT, hash_columns, hash_columns_into, vnode_of, worker_of};

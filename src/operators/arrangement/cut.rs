@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, RecordBatchOptions, UInt32Array, new_null_array};
 use arrow::compute::take;
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::datatypes::{Schema, SchemaRef};
 use types::limits::BATCH_ROWS_MAX;
-use types::{DIFF_COLUMN, DeltaBatch, hash_columns};
+use types::{DeltaBatch, hash_columns, with_diff as with_diff_column};
 
 use super::gather::gather_column;
 use super::layout::{Incoming, Layout};
@@ -110,8 +110,7 @@ fn still_gone(layout: &Layout, rows: &Rows, buried: &Graveyard) -> Result<Vec<u3
 /// Value columns are nullable here: deletes carry none.
 fn cut_schema(layout: &Layout, columns: &[usize]) -> SchemaRef {
     let field = |c: &usize| layout.schema.field(*c).clone().with_nullable(true);
-    let diff = Field::new(DIFF_COLUMN, DataType::Int64, false);
-    Arc::new(Schema::new(columns.iter().map(field).chain([diff]).collect::<Vec<_>>()))
+    with_diff_column(&Arc::new(Schema::new(columns.iter().map(field).collect::<Vec<_>>())))
 }
 
 fn with_diff(

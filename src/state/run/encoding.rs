@@ -1,12 +1,11 @@
 //! One block as bytes: an Arrow IPC stream.
 
-use std::io::{Cursor, Write};
+use std::io::Write;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::Schema;
 use arrow::error::ArrowError;
 use arrow::ipc::CompressionType;
-use arrow::ipc::reader::StreamReader;
 use arrow::ipc::writer::{IpcWriteOptions, StreamWriter};
 
 /// Blocks below this are encoded both ways, and the shorter one is kept; larger ones always gain from LZ4.
@@ -38,8 +37,4 @@ pub(super) fn encoder<W: Write>(
 ) -> Result<StreamWriter<W>, ArrowError> {
     let options = IpcWriteOptions::default().try_with_compression(compression)?;
     StreamWriter::try_new_with_options(sink, schema, options)
-}
-
-pub(super) fn decode(bytes: Vec<u8>) -> Result<Vec<RecordBatch>, ArrowError> {
-    StreamReader::try_new(Cursor::new(bytes), None)?.collect()
 }

@@ -5,7 +5,7 @@ use std::io::Read;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use super::{BlockInfo, END_MAGIC, FORMAT, HEADER_BYTES, MAGIC, RunName, TAIL_BYTES, encoding, writer};
+use super::{BlockInfo, BlockStream, END_MAGIC, FORMAT, HEADER_BYTES, MAGIC, RunName, TAIL_BYTES, writer};
 use crate::{RunRef, StateBlock, StateError};
 
 /// An open run. Blocks may be read from several threads.
@@ -54,24 +54,16 @@ impl RunReader {
 
     /// Reads block `index`.
     pub fn read_block(&self, index: usize) -> Result<StateBlock, StateError> {
+        let batches = self.stream_block(index)?.collect::<Result<_, _>>()?;
         let info = &self.blocks[index];
-        let bytes = self.read_at(info.offset, info.length as usize)?;
-        if crc32fast::hash(&bytes) != info.crc {
-            return Err(self.corrupt(&format!("block {index} does not verify")));
-        }
-        let batches = encoding::decode(bytes)?;
-        let rows: usize = batches.iter().map(|b| b.num_rows()).sum();
-        if rows as u64 != info.rows {
-            return Err(self.corrupt(&format!("block {index} has {rows} rows, the footer says {}", info.rows)));
-        }
         let (id, kind, vnode_columns) = (info.id, info.kind, info.vnode_columns.clone());
         let (relation, operator, table) = (id.relation, id.operator, id.table);
         Ok(StateBlock { relation, operator, table, kind, vnode_columns, batches })
     }
 
-    /// Block `index` batch by batch.
-    pub(crate) fn stream_block(&self, index: usize) -> Result<super::BlockStream, StateError> {
-        super::BlockStream::open(&self.path, &self.file, &self.blocks[index])
+    /// Block `index` batch by batch; its checksum is verified first.
+    pub(crate) fn stream_block(&self, index: usize) -> Result<BlockStream, StateError> {
+        BlockStream::open(&self.path, &self.file, index, &self.blocks[index])
     }
 
     /// Reads the whole file and compares its checksum.

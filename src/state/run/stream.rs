@@ -1,4 +1,4 @@
-//! Reading and writing a block batch by batch, for merges of tables that are larger than memory should hold twice.
+//! Reading and writing a block batch by batch: neither a merge nor a restart holds a large table's bytes beside its rows.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read, Write};
@@ -14,37 +14,40 @@ use crate::StateError;
 /// Bytes read from the file at once.
 const READ_BYTES: usize = 256 * 1024;
 
-/// The batches of a block in order. Its checksum is verified with the last one: what was made of the others may not be
-/// used if that fails.
+/// The batches of a block in order. Its checksum was verified at opening: what is decoded is what was written.
 pub(crate) struct BlockStream {
     path: PathBuf,
-    info: BlockInfo,
+    /// Number in its run, for messages.
+    index: usize,
+    expected_rows: u64,
     batches: StreamReader<BufReader<Section>>,
     rows: u64,
-    done: bool,
 }
 
 impl BlockStream {
-    pub fn open(path: &Path, file: &File, info: &BlockInfo) -> Result<BlockStream, StateError> {
-        let file = file.try_clone().map_err(|e| StateError::io("open", path, e))?;
-        let section = Section { file, at: info.offset, left: info.length, crc: crc32fast::Hasher::new() };
-        let batches = StreamReader::try_new(BufReader::with_capacity(READ_BYTES, section), None)?;
-        Ok(BlockStream { path: path.into(), info: info.clone(), batches, rows: 0, done: false })
+    pub fn open(path: &Path, file: &File, index: usize, info: &BlockInfo) -> Result<BlockStream, StateError> {
+        let io = |e| StateError::io("read", path, e);
+        let section = || Ok(Section { file: file.try_clone()?, at: info.offset, left: info.length });
+        let mut hasher = Hashed(crc32fast::Hasher::new());
+        io::copy(&mut BufReader::with_capacity(READ_BYTES, section().map_err(io)?), &mut hasher).map_err(io)?;
+        if hasher.0.finalize() != info.crc {
+            return Err(StateError::corrupt(path, format!("block {index} does not verify")));
+        }
+        let batches = StreamReader::try_new(BufReader::with_capacity(READ_BYTES, section().map_err(io)?), None)?;
+        Ok(BlockStream { path: path.into(), index, expected_rows: info.rows, batches, rows: 0 })
     }
 
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The rest of the block's bytes, its checksum and its number of rows.
-    fn verify(&mut self) -> Result<(), StateError> {
-        let rest = self.batches.get_mut();
-        io::copy(rest, &mut io::sink()).map_err(|e| StateError::io("read", &self.path, e))?;
-        let crc = self.batches.get_ref().get_ref().crc.clone().finalize();
-        if crc != self.info.crc || self.rows != self.info.rows {
-            return Err(StateError::corrupt(&self.path, "a block does not verify"));
+    fn check_rows(&self) -> Result<(), StateError> {
+        let (index, rows, expected) = (self.index, self.rows, self.expected_rows);
+        if rows == expected {
+            return Ok(());
         }
-        Ok(())
+        let reason = format!("block {index} has {rows} rows, the footer says {expected}");
+        Err(StateError::corrupt(&self.path, reason))
     }
 }
 
@@ -52,32 +55,21 @@ impl Iterator for BlockStream {
     type Item = Result<RecordBatch, StateError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.done {
-            return None;
-        }
         match self.batches.next() {
-            Some(Ok(batch)) => {
-                self.rows += batch.num_rows() as u64;
-                Some(Ok(batch))
+            Some(batch) => {
+                self.rows += batch.as_ref().map_or(0, |batch| batch.num_rows() as u64);
+                Some(batch.map_err(StateError::from))
             }
-            Some(Err(error)) => {
-                self.done = true;
-                Some(Err(error.into()))
-            }
-            None => {
-                self.done = true;
-                self.verify().err().map(Err)
-            }
+            None => self.check_rows().err().map(Err),
         }
     }
 }
 
-/// A part of a file, with the checksum of what was read of it.
+/// A part of a file.
 struct Section {
     file: File,
     at: u64,
     left: u64,
-    crc: crc32fast::Hasher,
 }
 
 impl Read for Section {
@@ -87,10 +79,23 @@ impl Read for Section {
         if read == 0 && wanted > 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        self.crc.update(&buffer[..read]);
         self.at += read as u64;
         self.left -= read as u64;
         Ok(read)
+    }
+}
+
+/// Takes in bytes for their checksum alone.
+struct Hashed(crc32fast::Hasher);
+
+impl Write for Hashed {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
