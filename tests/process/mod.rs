@@ -13,8 +13,10 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
-use tokio_postgres::{AsyncMessage, Client, NoTls, SimpleQueryMessage};
+use tokio_postgres::{AsyncMessage, CancelToken, Client, NoTls, SimpleQueryMessage};
 
 /// A server that isn't ready by then hangs.
 const READY_MAX: Duration = Duration::from_secs(60);
@@ -242,9 +244,16 @@ impl Address {
         tokio::spawn(connection);
         Ok(client)
     }
-}
 
-impl Address {
+    /// Asks the server to cancel what the token's session runs. Returns when the request was served: a request that
+    /// is still on its way could reach the session's next statement.
+    pub async fn cancel(&self, token: &CancelToken) {
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).await.expect("it accepts clients");
+        token.cancel_query_raw(&mut stream, NoTls).await.expect("a cancel request is taken");
+        let closed = stream.read(&mut [0]).await.expect("it is answered by closing");
+        assert_eq!(closed, 0, "a cancel request has no other answer");
+    }
+
     /// With the messages of the notices and warnings that come.
     pub async fn connect_with_notices(&self) -> (Client, UnboundedReceiver<String>) {
         let configuration = format!("host=127.0.0.1 port={} user=highwater dbname=highwater", self.port);

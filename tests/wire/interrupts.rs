@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use tokio_postgres::error::SqlState;
-use tokio_postgres::{Client, NoTls};
+use tokio_postgres::Client;
 
 use crate::client;
 use crate::process::{describe, value};
@@ -37,14 +37,14 @@ async fn a_cancel_request_ends_what_runs_and_nothing_else() {
     let victim = server.connect().await;
     let token = victim.cancel_token();
     // While idle it means nothing, also not to the next statement.
-    token.cancel_query(NoTls).await.unwrap();
+    server.address().cancel(&token).await;
     assert_eq!(value(&victim, "SELECT 7").await.as_deref(), Some("7"));
 
     // A stream that is being read.
     let rows = victim.query_raw("SUBSCRIBE numbers", Vec::<i32>::new()).await.unwrap();
     let mut rows = pin!(rows);
     assert_eq!(rows.next().await.unwrap().unwrap().get::<_, i32>(2), 1);
-    token.cancel_query(NoTls).await.unwrap();
+    server.address().cancel(&token).await;
     let error = rows.next().await.unwrap().unwrap_err();
     assert_eq!(describe(&error), "57014 canceling statement due to user request");
 
@@ -53,7 +53,7 @@ async fn a_cancel_request_ends_what_runs_and_nothing_else() {
     let silent = victim.simple_query(SILENT);
     let cancel = async {
         running(&client, 1).await;
-        token.cancel_query(NoTls).await.unwrap();
+        server.address().cancel(&token).await;
     };
     let (ended, ()) = tokio::join!(silent, cancel);
     assert_eq!(ended.unwrap_err().code(), Some(&SqlState::QUERY_CANCELED));
@@ -70,7 +70,7 @@ async fn a_cancel_request_ends_what_runs_and_nothing_else() {
         let sql =
             "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE 'SELECT count(*) FROM ten%'";
         wait_for(&client, sql, "1").await;
-        token.cancel_query(NoTls).await.unwrap();
+        server.address().cancel(&token).await;
     };
     let (ended, ()) = tokio::join!(victim.simple_query(&long), cancel);
     assert_eq!(ended.unwrap_err().code(), Some(&SqlState::QUERY_CANCELED));
