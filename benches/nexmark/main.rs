@@ -20,6 +20,10 @@ use queries::QUERIES;
 /// Blocks per query and side.
 const PAIRS: usize = 5;
 
+/// The server's, so that both measure the same memory.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() {
     let argument = |name: &str| {
         let mut arguments = std::env::args().skip_while(|a| a != name);

@@ -7,6 +7,10 @@ mod pipeline;
 mod publish;
 mod windows;
 
+/// The server's, so that both measure the same memory.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() {
     let argument = |name: &str| {
         let mut arguments = std::env::args().skip_while(|a| a != name);
