@@ -16,7 +16,7 @@ fn commit(store: &DurableStore, pipeline: &Pipeline, epoch: u64) -> CheckpointSt
     let mut blocks = vec![];
     for _ in 0..pipeline.operators() {
         let (operator, _, cut) = pipeline.cuts.recv().expect("every operator cuts");
-        for table in cut.tables.into_iter().filter(|t| t.batches.iter().any(|b| b.num_rows() > 0)) {
+        for table in cut.gather().expect("gathers") {
             blocks.push(StateBlock {
                 relation: VIEW,
                 operator,

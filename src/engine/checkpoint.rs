@@ -228,7 +228,7 @@ impl Writer {
         if *missing == 0 {
             pending.missing.remove(&dataflow);
         }
-        for table in cut.tables.into_iter().filter(|t| t.batches.iter().any(|b| b.num_rows() > 0)) {
+        for table in cut.gather().expect("rows that went into a state can be read back") {
             let block = StateBlock {
                 relation: dataflow,
                 operator,

@@ -83,7 +83,7 @@ pub fn run(build: impl Fn() -> Box<dyn Operator>, script: &str) -> String {
                 text += &format!("seal {epoch}:\n{}", render(&mut out));
             }
             "checkpoint" => {
-                cuts.extend(operator.checkpoint().tables);
+                cuts.extend(operator.checkpoint().gather().expect("gathers"));
                 operator = build();
                 for cut in &cuts {
                     for batch in &cut.batches {

@@ -1,13 +1,12 @@
 //! Changes of a multiset since its last checkpoint, as the batches they came in: nothing is encoded or copied before
 //! it pays. Shared by all operators that checkpoint whole rows with weights.
 
-use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use types::limits::BATCH_ROWS_MAX;
 use types::{DeltaBatch, with_diff};
 
-use crate::OperatorError;
 use crate::arrangement::{Layout, net};
+use crate::{Cut, OperatorError, TableCut, TableKind};
 
 /// From this many batches on, tiny ones are glued together.
 const CRUMBS: usize = 1_024;
@@ -73,12 +72,16 @@ impl Dirt {
         }
     }
 
-    /// Everything since the last call, with the diff column last.
-    pub fn take(&mut self) -> Vec<RecordBatch> {
+    /// Adds everything since the last call to a cut.
+    pub fn cut(&mut self, cut: &mut Cut, table: u16, vnode_columns: Vec<usize>) {
         (self.rows, self.bytes) = (0, 0);
-        let whole = std::mem::take(&mut self.whole).into_iter().map(|(_, insertion)| insertion);
+        let (whole, deltas) = (std::mem::take(&mut self.whole), std::mem::take(&mut self.deltas));
         let schema = with_diff(&self.layout.schema);
-        whole.chain(std::mem::take(&mut self.deltas)).map(|d| d.to_record_batch_as(&schema)).collect()
+        cut.add(move || {
+            let all = whole.into_iter().map(|(_, insertion)| insertion).chain(deltas);
+            let batches = all.map(|delta| delta.to_record_batch_as(&schema)).collect();
+            Ok(TableCut { table, kind: TableKind::Multiset, vnode_columns, batches })
+        });
     }
 
     pub fn memory_bytes(&self) -> usize {

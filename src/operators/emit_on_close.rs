@@ -120,14 +120,19 @@ impl Operator for EmitOnCloseOperator {
     }
 
     fn checkpoint(&mut self) -> Cut {
-        let mut batches: Vec<_> = std::mem::take(&mut self.retired).iter().map(DeltaBatch::to_record_batch).collect();
+        let Some(schema) = &self.schema else { return Cut::default() };
+        let vnode_columns = (0..schema.fields().len()).collect();
+        let mut deltas = std::mem::take(&mut self.retired);
         for bucket in self.waiting.values_mut() {
-            batches.extend(bucket.fresh.iter().map(DeltaBatch::to_record_batch));
+            deltas.extend(bucket.fresh.iter().cloned());
             bucket.saved.append(&mut bucket.fresh);
         }
-        let Some(schema) = self.schema.as_ref().filter(|_| !batches.is_empty()) else { return Cut::default() };
-        let vnode_columns = (0..schema.fields().len()).collect();
-        Cut { tables: vec![TableCut { table: 0, kind: TableKind::Multiset, vnode_columns, batches }] }
+        let mut cut = Cut::default();
+        cut.add(move || {
+            let batches = deltas.iter().map(DeltaBatch::to_record_batch).collect();
+            Ok(TableCut { table: 0, kind: TableKind::Multiset, vnode_columns, batches })
+        });
+        cut
     }
 
     fn restore(&mut self, table: RestoredTable<'_>) -> Result<(), OperatorError> {
@@ -216,6 +221,6 @@ mod tests {
         }
         assert_eq!((left.iter().sum::<usize>(), left.len()), (200_000, 4));
         assert_eq!(operator.memory_bytes(), 0);
-        assert!(operator.checkpoint().tables.is_empty(), "what was never saved needs no retraction");
+        assert!(operator.checkpoint().gather().unwrap().is_empty(), "what was never saved needs no retraction");
     }
 }

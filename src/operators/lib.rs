@@ -9,6 +9,7 @@ pub mod arrangement;
 #[cfg(test)]
 mod changelog;
 mod construct;
+mod cut;
 mod dirt;
 mod emit_on_close;
 mod error_rows;
@@ -26,12 +27,13 @@ mod union;
 mod window;
 
 pub use aggregate::{AggregateOperator, PartialAggregateOperator};
+pub use cut::{Cut, RestoredTable, TableCut, TableKind};
 pub use emit_on_close::EmitOnCloseOperator;
 pub use error_rows::{ErrorRowsOperator, IgnoreErrorsOperator};
 pub use filter_project::FilterProjectOperator;
 pub use join::JoinOperator;
 pub use materialize::MaterializeOperator;
-pub use operator::{BuildContext, Cut, Operator, OperatorError, Output, Progress, RestoredTable, TableCut, TableKind};
+pub use operator::{BuildContext, Operator, OperatorError, Output, Progress};
 pub use recompute::RecomputeOperator;
 pub use session::SessionOperator;
 pub use session_aggregate::SessionAggregateOperator;

@@ -97,27 +97,22 @@ impl Operator for MaterializeOperator {
 
     fn checkpoint(&mut self) -> Cut {
         let errors = std::mem::replace(&mut self.dirty_errors, Errors::all_named());
-        let rows = match self.shard.key() {
-            Some(key) => TableCut {
-                table: ROWS_TABLE,
-                kind: TableKind::Keyed { key_columns: key.len() },
-                vnode_columns: (0..key.len()).collect(),
-                batches: self.shard.cut_keyed().expect("rows in the shard can be read back"),
-            },
-            None => TableCut {
-                table: ROWS_TABLE,
-                kind: TableKind::Multiset,
-                vnode_columns: (0..self.spec.schema.fields().len()).collect(),
-                batches: self.dirt.take(),
-            },
-        };
-        let errors = TableCut {
-            table: ERRORS_TABLE,
-            kind: TableKind::Multiset,
-            vnode_columns: vec![],
-            batches: if errors.is_empty() { vec![] } else { vec![error_batch(&errors.to_vec())] },
-        };
-        Cut { tables: [rows, errors].into_iter().filter(|t| !t.batches.is_empty()).collect() }
+        let mut cut = Cut::default();
+        match self.shard.key() {
+            Some(key) => {
+                let (rows, width) = (self.shard.cut_keyed().expect("deleted keys can be read back"), key.len());
+                cut.add(move || {
+                    let (kind, vnode_columns) = (TableKind::Keyed { key_columns: width }, (0..width).collect());
+                    Ok(TableCut { table: ROWS_TABLE, kind, vnode_columns, batches: rows.gather()? })
+                });
+            }
+            None => self.dirt.cut(&mut cut, ROWS_TABLE, (0..self.spec.schema.fields().len()).collect()),
+        }
+        cut.add(move || {
+            let batches = vec![error_batch(&errors.to_vec())];
+            Ok(TableCut { table: ERRORS_TABLE, kind: TableKind::Multiset, vnode_columns: vec![], batches })
+        });
+        cut
     }
 
     fn restore(&mut self, table: RestoredTable<'_>) -> Result<(), OperatorError> {
@@ -296,12 +291,12 @@ mod tests {
         operator.on_seal(&record(1), &mut out).unwrap();
         assert_eq!(out.errors, vec![error(2)]);
         assert_eq!(shard.snapshot(1).error().map(|e| e.state), Some(SqlState::DivisionByZero));
-        let cut = operator.checkpoint();
+        let cut = operator.checkpoint().gather().unwrap();
         let restored = Shard::new(shard.schema(), None);
         let own = restored.clone();
         let ctx = BuildContext { worker: 0, workers: 1, shard: Arc::new(move |_| own.clone()) };
         let mut operator = MaterializeOperator::new(&spec, &ctx);
-        operator.restore(RestoredTable { table: cut.tables[0].table, batch: &cut.tables[0].batches[0] }).unwrap();
+        operator.restore(RestoredTable { table: cut[0].table, batch: &cut[0].batches[0] }).unwrap();
         restored.set_frontier(1);
         assert!(restored.snapshot(1).error().is_some());
         operator.on_errors(vec![error(-2)], &mut out);

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
 use types::{DeltaBatch, EpochRecord, ErrorDelta, ObjectId, SqlState, ToSqlState};
 
 use crate::arrangement::Shard;
+use crate::{Cut, RestoredTable};
 
 /// An incremental operator.
 ///
@@ -27,7 +27,7 @@ pub trait Operator: Send {
         out.errors.extend(errors);
     }
 
-    /// Hands over what changed since the last checkpoint, at once: arrays are shared or copied, never encoded here.
+    /// Hands over what changed since the last checkpoint, at once: what can be shared is gathered later, see [`Cut`].
     /// Called only right after `on_seal` answered `Done`. Stateless operators return an empty cut.
     fn checkpoint(&mut self) -> Cut {
         Cut::default()
@@ -73,39 +73,6 @@ pub enum Progress {
 
 impl Progress {
     pub const DONE: Progress = Progress::Done { deadline_us: None };
-}
-
-/// What changed in an operator since its last cut.
-#[derive(Debug, Default)]
-pub struct Cut {
-    pub tables: Vec<TableCut>,
-}
-
-/// Changed rows of one state table. The last column of every batch is the Int64 `__diff`:
-/// keyed: 1 = put, −1 = delete (value columns are ignored then); multiset: weights to add.
-#[derive(Debug, Clone)]
-pub struct TableCut {
-    /// Number of the table within the operator; stable for ever.
-    pub table: u16,
-    pub kind: TableKind,
-    /// Columns whose hash (`types::hash_columns`, in this order) decides a row's vnode. Empty: vnode 0… see `vnode_of`
-    /// of the constant hash.
-    pub vnode_columns: Vec<usize>,
-    pub batches: Vec<RecordBatch>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TableKind {
-    /// The first `key_columns` columns identify a row; the last write wins.
-    Keyed { key_columns: usize },
-    /// Whole rows with weights that add up.
-    Multiset,
-}
-
-/// One batch on its way back into an operator; same layout as in [`TableCut`].
-pub struct RestoredTable<'a> {
-    pub table: u16,
-    pub batch: &'a RecordBatch,
 }
 
 /// What an operator may need from outside when it is built.

@@ -75,12 +75,12 @@ impl Unsaved {
 impl AggregateOperator {
     pub(super) fn cut(&mut self) -> Result<Cut, OperatorError> {
         self.finish_restore()?;
-        let mut tables = vec![self.cut_groups()?];
+        let mut cut = Cut::from(self.cut_groups()?);
         for set in 0..self.layout.sets.len() {
-            tables.push(self.cut_set(set)?);
+            let table = self.cut_set(set)?;
+            cut.add(|| Ok(table));
         }
-        tables.retain(|table| !table.batches.is_empty());
-        Ok(Cut { tables })
+        Ok(cut)
     }
 
     fn groups_schema(&self) -> SchemaRef {

@@ -687,8 +687,8 @@ fn state_of_past_windows_goes_without_output_and_memory_returns() {
     watermarks.set(SOURCE, types::WATERMARK_END);
     let before = out.rows.len();
     operator.on_seal(&EpochRecord::new(9, 0, watermarks), &mut out).unwrap();
-    let cut = operator.checkpoint();
-    let deleted: usize = cut.tables[0].batches.iter().map(|b| b.num_rows()).sum();
+    let cut = operator.checkpoint().gather().unwrap();
+    let deleted: usize = cut[0].batches.iter().map(|b| b.num_rows()).sum();
     assert_eq!((out.rows.len(), deleted), (before, 5000));
     assert!(operator.memory_bytes() < empty + held[0] / 20, "{} of {held:?}", operator.memory_bytes());
 }

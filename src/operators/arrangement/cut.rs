@@ -11,6 +11,7 @@ use types::{DeltaBatch, hash_columns, with_diff as with_diff_column};
 
 use super::gather::gather_column;
 use super::layout::{Incoming, Layout};
+use super::page_table::PageTable;
 use super::rows::{Prepared, Rows};
 use super::shard::Shard;
 use crate::OperatorError;
@@ -51,32 +52,64 @@ pub(super) fn cut_columns(layout: &Layout) -> Vec<usize> {
     key.iter().copied().chain((0..layout.columns.len()).filter(|c| !key.contains(c))).collect()
 }
 
-impl Shard {
-    /// Puts and deletes since the last call, each key once, with the diff column last. Keyed relations only.
-    pub(crate) fn cut_keyed(&self) -> Result<Vec<RecordBatch>, OperatorError> {
-        let columns = cut_columns(&self.layout);
-        let schema = cut_schema(&self.layout, &columns);
-        let mut inner = self.lock();
-        let puts = inner.rows.take_changed();
-        let pages = inner.rows.pages.clone();
-        let buried = inner.deleted.replace(Graveyard::new(&self.layout)).expect("keyed relations have a graveyard");
-        let deletes = still_gone(&self.layout, &inner.rows, &buried)?;
-        drop(inner);
+/// What [`Shard::cut_keyed`] took: a version of the pages and which of their rows were written. Whoever writes the
+/// checkpoint gathers them, while the worker goes on.
+pub(crate) struct KeyedCut {
+    layout: Arc<Layout>,
+    pages: PageTable,
+    /// One bit per id; rows that died since are among them.
+    written: Vec<u64>,
+    buried: Graveyard,
+    /// Ids in `buried` of keys that have no live row.
+    gone: Vec<u32>,
+}
+
+impl KeyedCut {
+    /// Puts and deletes, each key once, with the diff column last.
+    pub fn gather(self) -> Result<Vec<RecordBatch>, OperatorError> {
+        let KeyedCut { layout, pages, written, buried, gone } = self;
+        let columns = cut_columns(&layout);
+        let schema = cut_schema(&layout, &columns);
+        let puts: Vec<u32> = ids(&written).filter(|id| pages.is_live(*id)).collect();
         let mut batches = vec![];
         for ids in puts.chunks(BATCH_ROWS_MAX) {
-            let arrays = columns.iter().map(|c| gather_column(&self.layout.columns[*c], &pages, ids, *c)).collect();
+            let arrays = columns.iter().map(|c| gather_column(&layout.columns[*c], &pages, ids, *c)).collect();
             batches.push(with_diff(&schema, arrays, ids.len(), 1)?);
         }
-        for ids in deletes.chunks(BATCH_ROWS_MAX) {
+        for ids in gone.chunks(BATCH_ROWS_MAX) {
             let width = buried.layout.columns.len();
             let keys = (0..width).map(|c| gather_column(&buried.layout.columns[c], &buried.rows.pages, ids, c));
-            let values = columns[width..].iter().map(|c| new_null_array(&self.layout.columns[*c].data_type, ids.len()));
+            let values = columns[width..].iter().map(|c| new_null_array(&layout.columns[*c].data_type, ids.len()));
             batches.push(with_diff(&schema, keys.chain(values).collect(), ids.len(), -1)?);
         }
         Ok(batches)
     }
+}
 
-    /// Takes back one batch of [`cut_keyed`](Self::cut_keyed).
+/// Numbers of the bits that are set.
+fn ids(bits: &[u64]) -> impl Iterator<Item = u32> {
+    bits.iter().enumerate().flat_map(|(word, bits)| {
+        let mut rest = *bits;
+        std::iter::from_fn(move || {
+            let next = (rest != 0).then(|| word as u32 * 64 + rest.trailing_zeros());
+            rest &= rest.wrapping_sub(1);
+            next
+        })
+    })
+}
+
+impl Shard {
+    /// Puts and deletes since the last call. Keyed relations only.
+    pub(crate) fn cut_keyed(&self) -> Result<KeyedCut, OperatorError> {
+        let mut inner = self.lock();
+        let written = inner.rows.take_written();
+        let pages = inner.rows.pages.clone();
+        let buried = inner.deleted.replace(Graveyard::new(&self.layout)).expect("keyed relations have a graveyard");
+        let gone = still_gone(&self.layout, &inner.rows, &buried)?;
+        Ok(KeyedCut { layout: self.layout.clone(), pages, written, buried, gone })
+    }
+
+    /// Takes back one batch of [`KeyedCut::gather`].
     pub(crate) fn restore_keyed(&self, batch: &RecordBatch) -> Result<(), OperatorError> {
         let columns = cut_columns(&self.layout);
         if batch.num_columns() != columns.len() + 1 {

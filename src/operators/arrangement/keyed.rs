@@ -111,28 +111,17 @@ impl Rows {
         Ok(())
     }
 
-    pub(super) fn mark_changed(&mut self, id: u32) {
+    pub(super) fn mark_written(&mut self, id: u32) {
         let word = id as usize / 64;
-        if word >= self.changed.len() {
-            self.changed.resize(word + 1, 0);
+        if word >= self.written.len() {
+            self.written.resize(word + 1, 0);
         }
-        self.changed[word] |= 1 << (id % 64);
+        self.written[word] |= 1 << (id % 64);
     }
 
-    /// Live rows written since the last call.
-    pub fn take_changed(&mut self) -> Vec<u32> {
-        let mut ids = vec![];
-        for (word, bits) in std::mem::take(&mut self.changed).into_iter().enumerate() {
-            let mut rest = bits;
-            while rest != 0 {
-                let id = word as u32 * 64 + rest.trailing_zeros();
-                rest &= rest - 1;
-                if self.is_live(id) {
-                    ids.push(id);
-                }
-            }
-        }
-        ids
+    /// The rows written since the last call, one bit per id; some may be dead by now.
+    pub fn take_written(&mut self) -> Vec<u64> {
+        std::mem::take(&mut self.written)
     }
 }
 

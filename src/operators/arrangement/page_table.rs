@@ -33,6 +33,11 @@ impl PageTable {
         &self.chunks[number / PAGES_PER_CHUNK][number % PAGES_PER_CHUNK]
     }
 
+    pub fn is_live(&self, id: u32) -> bool {
+        let (page, slot) = place(id);
+        self.page(page).is_live(slot)
+    }
+
     /// The page for writing; copied first if a version holds it.
     pub fn page_mut(&mut self, number: usize) -> &mut Page {
         let chunk = Arc::make_mut(&mut Arc::make_mut(&mut self.chunks)[number / PAGES_PER_CHUNK]);

@@ -29,7 +29,7 @@ pub(crate) struct Rows {
     page_bytes: usize,
     keyed: bool,
     /// Keyed: one bit per id written since the last cut.
-    pub(super) changed: Vec<u64>,
+    pub(super) written: Vec<u64>,
 }
 
 /// One batch with its cells by width and, once asked for, the hashes of its identity columns.
@@ -81,7 +81,7 @@ impl Rows {
             row_count: 0,
             page_bytes: 0,
             keyed: layout.key.is_some(),
-            changed: vec![],
+            written: vec![],
         }
     }
 
@@ -97,7 +97,7 @@ impl Rows {
 
     pub fn memory_bytes(&self) -> usize {
         let index = self.index.as_ref().map_or(0, RowIndex::memory_bytes);
-        self.page_bytes + index + self.free.capacity() * 4 + self.changed.capacity() * 8
+        self.page_bytes + index + self.free.capacity() * 4 + self.written.capacity() * 8
     }
 
     pub fn weight(&self, id: u32) -> i64 {
@@ -124,8 +124,7 @@ impl Rows {
     }
 
     pub fn is_live(&self, id: u32) -> bool {
-        let (page, slot) = place(id);
-        self.pages.page(page).is_live(slot)
+        self.pages.is_live(id)
     }
 
     pub(super) fn allocate(&mut self, layout: &Layout) -> u32 {
@@ -162,7 +161,7 @@ impl Rows {
             self.row_count = (self.row_count as i64 + added) as usize;
         }
         if self.keyed {
-            ids.iter().for_each(|id| self.mark_changed(*id));
+            ids.iter().for_each(|id| self.mark_written(*id));
         }
     }
 

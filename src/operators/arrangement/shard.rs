@@ -233,7 +233,7 @@ impl Shard {
         let prepared = Prepared::new(&self.layout, &delta)?;
         if self.layout.key.is_some() {
             inner.rows.upsert(&self.layout, &prepared)?;
-            inner.rows.take_changed();
+            inner.rows.take_written();
             return Ok(());
         }
         let (mut rows, mut diffs): (Vec<u32>, Vec<i64>) = (vec![], vec![]);

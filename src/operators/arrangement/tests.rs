@@ -346,7 +346,7 @@ fn a_keyed_cut_restores_the_relation_and_names_each_key_once() {
             }
             shard.apply(epoch, &[batch(&changes)], &[]).unwrap();
             if epoch % 7 == 0 || epoch == 30 {
-                let cut = shard.cut_keyed().unwrap();
+                let cut = shard.cut_keyed().unwrap().gather().unwrap();
                 let mut keys: Vec<String> = cut.iter().flat_map(|b| text(&b.project(&[0, 1]).unwrap())).collect();
                 let all = keys.len();
                 keys.sort();
@@ -359,7 +359,7 @@ fn a_keyed_cut_restores_the_relation_and_names_each_key_once() {
         cuts.iter().for_each(|b| restored.restore_keyed(b).unwrap());
         restored.set_frontier(30);
         assert_eq!(read(&restored, 30), read(&shard, 30), "seed {seed}");
-        assert!(restored.cut_keyed().unwrap().is_empty(), "restored rows are not dirty");
+        assert!(restored.cut_keyed().unwrap().gather().unwrap().is_empty(), "restored rows are not dirty");
         // The restored relation goes on working.
         let back: Vec<(Row, i64)> = live.values().map(|r| (r.clone(), -1)).collect();
         restored.apply(31, &[batch(&back)], &[]).unwrap();
@@ -389,7 +389,7 @@ fn memory_returns_when_rows_go_and_slots_are_used_again() {
         let epoch = 2 + 2 * round;
         let old = rows(round as i64 * 20_000);
         shard.apply(epoch, &[batch(&old).negate()], &[]).unwrap();
-        shard.cut_keyed().unwrap();
+        shard.cut_keyed().unwrap().gather().unwrap();
         shard.set_retain_from(epoch);
         assert!(shard.memory_bytes() < full / 2, "{} of {full}", shard.memory_bytes());
         shard.apply(epoch + 1, &[batch(&rows((round as i64 + 1) * 20_000))], &[]).unwrap();
@@ -419,7 +419,7 @@ fn a_row_of_two_integers_costs_few_bytes_and_a_small_epoch_little_time() {
         shard.set_retain_from(epoch);
     }
     let loaded = start.elapsed();
-    shard.cut_keyed().unwrap();
+    shard.cut_keyed().unwrap().gather().unwrap();
     let bytes = shard.memory_bytes() as f64 / rows as f64;
     assert!(bytes < 32.0, "{bytes} bytes per row");
     let mut rng = StdRng::seed_from_u64(1);

@@ -30,7 +30,7 @@ use self::waiting::can_wait;
 use crate::arrangement::{Layout, net};
 use crate::dirt::slices;
 use crate::spec::{JoinKind, JoinSpec};
-use crate::{Cut, Operator, OperatorError, Output, Progress, RestoredTable, TableCut, TableKind};
+use crate::{Cut, Operator, OperatorError, Output, Progress, RestoredTable};
 
 /// Pairs made at a time.
 const PAIRS: usize = 8_192;
@@ -362,14 +362,11 @@ impl Operator for JoinOperator {
     }
 
     fn checkpoint(&mut self) -> Cut {
-        let cut = |(table, side): (usize, &mut Side)| TableCut {
-            table: table as u16,
-            kind: TableKind::Multiset,
-            vnode_columns: side.keys.clone(),
-            batches: side.dirt.take(),
-        };
-        let tables = self.sides.iter_mut().enumerate().map(cut).filter(|t| !t.batches.is_empty());
-        Cut { tables: tables.collect() }
+        let mut cut = Cut::default();
+        for (table, side) in self.sides.iter_mut().enumerate() {
+            side.dirt.cut(&mut cut, table as u16, side.keys.clone());
+        }
+        cut
     }
 
     fn restore(&mut self, table: RestoredTable<'_>) -> Result<(), OperatorError> {

@@ -168,7 +168,7 @@ fn case(spec: &JoinSpec, seed: u64, retract_from: u64, rows_min: usize) {
         }
         before = after;
         if rng.random_bool(0.3) {
-            cuts.extend(operator.checkpoint().tables);
+            cuts.extend(operator.checkpoint().gather().expect("gathers"));
             if rng.random_bool(0.5) {
                 operator = build_waiting(spec, rows_min);
                 for cut in &cuts {
@@ -387,8 +387,8 @@ fn expiry_gives_memory_back_and_tells_the_checkpoint() {
     operator.checkpoint();
     let full = operator.memory_bytes();
     operator.on_seal(&record(2, 290), &mut out).unwrap();
-    let cut = operator.checkpoint();
-    let dropped: usize = cut.tables.iter().flat_map(|t| &t.batches).map(|b| b.num_rows()).sum();
+    let cut = operator.checkpoint().gather().unwrap();
+    let dropped: usize = cut.iter().flat_map(|t| &t.batches).map(|b| b.num_rows()).sum();
     assert_eq!(dropped, 29_000);
     assert!(operator.memory_bytes() < full, "{} of {full}", operator.memory_bytes());
 }
@@ -408,7 +408,7 @@ fn rows_that_wait_for_an_index_match_and_expire_as_indexed_ones() {
             spec.right_expiry = spec.left_expiry.take();
         }
         let mut operators = [build_waiting(&spec, 2), build_waiting(&spec, usize::MAX)];
-        let mut cuts: [Vec<TableCut>; 2] = Default::default();
+        let mut cuts: [Vec<crate::TableCut>; 2] = Default::default();
         for epoch in 1..60i64 {
             let mut outs = [Output::default(), Output::default()];
             for (side, schema) in [&left, &right].into_iter().enumerate() {
@@ -431,7 +431,7 @@ fn rows_that_wait_for_an_index_match_and_expire_as_indexed_ones() {
             assert_eq!(nets[0].diffs_to_vec(), nets[1].diffs_to_vec(), "seed {seed}, epoch {epoch}");
             if rng.random_bool(0.2) {
                 for (operator, cuts) in operators.iter_mut().zip(&mut cuts) {
-                    cuts.extend(operator.checkpoint().tables);
+                    cuts.extend(operator.checkpoint().gather().expect("gathers"));
                     *operator = build_waiting(&spec, if rng.random_bool(0.5) { 2 } else { usize::MAX });
                     for cut in cuts {
                         let table = cut.table;

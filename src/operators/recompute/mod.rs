@@ -179,24 +179,19 @@ impl Operator for RecomputeOperator {
 
     fn checkpoint(&mut self) -> Cut {
         let mut cut = Cut::default();
-        let batches = self.uncut.take();
-        if !batches.is_empty() {
-            cut.tables.push(TableCut {
-                table: TABLE_INPUT,
-                kind: TableKind::Multiset,
-                vnode_columns: self.key.clone(),
-                batches: batches.iter().map(DeltaBatch::to_record_batch).collect(),
-            });
-        }
+        let (uncut, vnode_columns) = (self.uncut.take(), self.key.clone());
+        cut.add(move || {
+            let batches = uncut.iter().map(DeltaBatch::to_record_batch).collect();
+            Ok(TableCut { table: TABLE_INPUT, kind: TableKind::Multiset, vnode_columns, batches })
+        });
         if std::mem::take(&mut self.started_uncut) {
             let schema = Arc::new(Schema::new(vec![Field::new("started", DataType::Boolean, false)]));
             let batch = RecordBatch::try_new(schema, vec![Arc::new(BooleanArray::from(vec![true]))])
                 .expect("one column of the schema's type");
-            cut.tables.push(TableCut {
-                table: TABLE_STARTED,
-                kind: TableKind::Keyed { key_columns: 1 },
-                vnode_columns: vec![],
-                batches: vec![DeltaBatch::inserts(batch).to_record_batch()],
+            cut.add(move || {
+                let batches = vec![DeltaBatch::inserts(batch).to_record_batch()];
+                let kind = TableKind::Keyed { key_columns: 1 };
+                Ok(TableCut { table: TABLE_STARTED, kind, vnode_columns: vec![], batches })
             });
         }
         cut

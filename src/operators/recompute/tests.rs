@@ -381,7 +381,7 @@ fn oracle(spec: RecomputeSpec, columns: usize, seed: u64) {
         let expected = consolidate(&DeltaBatch::concat(&spec.output, &expected)).unwrap();
         assert_eq!(integrated[0].to_record_batch(), expected.to_record_batch(), "seed {seed}, epoch {epoch}");
         if random.random_bool(0.2) {
-            cuts.extend(operator.checkpoint().tables);
+            cuts.extend(operator.checkpoint().gather().expect("gathers"));
             operator = make();
             for cut in &cuts {
                 for batch in &cut.batches {

@@ -25,11 +25,8 @@ impl SessionOperator {
         self.finish_restore();
         let Some(tables) = &mut self.tables else { return Ok(Cut::default()) };
         let batches = tables.cut()?;
-        if batches.is_empty() {
-            return Ok(Cut::default());
-        }
         let kind = TableKind::Keyed { key_columns: tables.input.fields().len() };
-        Ok(Cut { tables: vec![TableCut { table: 0, kind, vnode_columns: self.partition_by.clone(), batches }] })
+        Ok(TableCut { table: 0, kind, vnode_columns: self.partition_by.clone(), batches }.into())
     }
 
     pub(super) fn restore_table(&mut self, table: RestoredTable<'_>) -> Result<(), OperatorError> {

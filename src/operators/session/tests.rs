@@ -108,7 +108,7 @@ fn rows_of_past_sessions_go_without_output() {
     let mut watermarks = ::types::Watermarks::default();
     watermarks.set(SOURCE, 12 * S);
     operator.on_seal(&EpochRecord::new(2, 0, watermarks), &mut out).unwrap();
-    let deleted: usize = operator.checkpoint().tables[0].batches.iter().map(|b| b.num_rows()).sum();
+    let deleted: usize = operator.checkpoint().gather().unwrap()[0].batches.iter().map(|b| b.num_rows()).sum();
     assert_eq!((deleted, out.rows.iter().map(|b| b.num_rows()).sum::<usize>()), (1000, 1000));
     assert!(operator.memory_bytes() < full / 10, "{} of {full}", operator.memory_bytes());
 }

@@ -112,12 +112,9 @@ impl SessionAggregateOperator {
             columns.push(diff_column(1, entries.len()));
             batches.push(RecordBatch::try_new(schema, columns)?);
         }
-        if batches.is_empty() {
-            return Ok(Cut::default());
-        }
         let keys = self.partition_by.len();
         let kind = TableKind::Keyed { key_columns: keys + 1 };
-        Ok(Cut { tables: vec![TableCut { table: 0, kind, vnode_columns: (0..keys).collect(), batches }] })
+        Ok(TableCut { table: 0, kind, vnode_columns: (0..keys).collect(), batches }.into())
     }
 
     pub(super) fn restore_table(&mut self, table: RestoredTable<'_>) -> Result<(), OperatorError> {

@@ -228,7 +228,7 @@ fn dropped_sessions_give_their_memory_back() {
         watermarks.set(SOURCE, ::types::WATERMARK_END);
         operator.on_seal(&EpochRecord::new(2, 0, watermarks), &mut out).unwrap();
         assert_eq!(out.rows.iter().map(|b| b.num_rows()).sum::<usize>(), 2000);
-        let deleted: usize = operator.checkpoint().tables[0].batches.iter().map(|b| b.num_rows()).sum();
+        let deleted: usize = operator.checkpoint().gather().unwrap()[0].batches.iter().map(|b| b.num_rows()).sum();
         assert_eq!(deleted, 2000);
         assert!(operator.memory_bytes() < empty + full / 20, "{} of {full}", operator.memory_bytes());
     }

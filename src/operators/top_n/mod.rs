@@ -23,7 +23,7 @@ use self::encoding::{Encoding, pick};
 use self::partition::{Ordered, Partition, Window, entry_bytes, trim};
 use crate::dirt::{Dirt, slices};
 use crate::spec::{CloseSpec, TopNSpec};
-use crate::{Cut, Operator, OperatorError, Output, Progress, RestoredTable, TableCut, TableKind};
+use crate::{Cut, Operator, OperatorError, Output, Progress, RestoredTable};
 
 const ROWS_TABLE: u16 = 0;
 
@@ -324,14 +324,9 @@ impl Operator for TopNOperator {
     }
 
     fn checkpoint(&mut self) -> Cut {
-        let batches = self.dirt.take();
-        let rows = TableCut {
-            table: ROWS_TABLE,
-            kind: TableKind::Multiset,
-            vnode_columns: self.spec.partition_by.clone(),
-            batches,
-        };
-        Cut { tables: if rows.batches.is_empty() { vec![] } else { vec![rows] } }
+        let mut cut = Cut::default();
+        self.dirt.cut(&mut cut, ROWS_TABLE, self.spec.partition_by.clone());
+        cut
     }
 
     fn restore(&mut self, table: RestoredTable<'_>) -> Result<(), OperatorError> {

@@ -104,7 +104,7 @@ fn case(spec: &TopNSpec, seed: u64) {
         assert_eq!(weight(&sent), weight(&net), "nothing leaves that is taken back");
         before = after;
         if rng.random_bool(0.3) {
-            cuts.extend(operator.checkpoint().tables);
+            cuts.extend(operator.checkpoint().gather().expect("gathers"));
             operator = build(spec.clone())();
             for cut in &cuts {
                 for batch in &cut.batches {
@@ -225,7 +225,8 @@ fn state_goes_with_its_window() {
     operator.checkpoint();
     let full = operator.memory_bytes();
     operator.on_seal(&record(2, 108), &mut out).unwrap();
-    let dropped: usize = operator.checkpoint().tables.iter().flat_map(|t| &t.batches).map(|b| b.num_rows()).sum();
+    let dropped: usize =
+        operator.checkpoint().gather().unwrap().iter().flat_map(|t| &t.batches).map(|b| b.num_rows()).sum();
     assert_eq!(dropped, 990);
     assert!(operator.memory_bytes() < full / 50, "{} of {full}", operator.memory_bytes());
 }

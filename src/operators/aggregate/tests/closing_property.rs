@@ -102,7 +102,7 @@ fn drive(
         integrate(&mut view, &mut out);
         seals.push((us, live.clone(), view.clone()));
         if matches!(step, Step::Checkpoint(_)) {
-            cuts.extend(operator.checkpoint().tables);
+            cuts.extend(operator.checkpoint().gather().expect("gathers"));
             operator = build();
             for cut in &cuts {
                 for batch in &cut.batches {

@@ -96,7 +96,7 @@ pub(crate) fn drive<R: Clone>(
         integrate(&mut view, &mut out);
         seals.push((live.clone(), view.clone()));
         if matches!(step, Step::Checkpoint) {
-            cuts.extend(operator.checkpoint().tables);
+            cuts.extend(operator.checkpoint().gather().expect("gathers"));
             operator = build();
             for cut in &cuts {
                 for batch in &cut.batches {
