@@ -7,8 +7,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use hdrhistogram::Histogram;
 
-/// The shortest sleep; what falls due in it is written together, and late by so much.
-const SLEEP_MIN_NS: u64 = 100_000;
+/// Between two writes; what falls due in it is written together, and late by so much. Writing each event as it falls
+/// due would take a core from what is measured.
+const SLEEP: Duration = Duration::from_micros(100);
 
 pub fn now_ns() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_nanos() as u64
@@ -38,10 +39,9 @@ pub fn write(file: &Path, rate: f64, length: Duration) -> Histogram<u64> {
     let due_ns = |n: u64| (n as f64 * 1e9 / rate) as u64;
     let (mut next, mut lines) = (0u64, String::new());
     while next < total {
+        std::thread::sleep(SLEEP);
         let elapsed = start.elapsed().as_nanos() as u64;
         if due_ns(next) > elapsed {
-            // Spinning would be more exact, and take a core from what is measured.
-            std::thread::sleep(Duration::from_nanos((due_ns(next) - elapsed).max(SLEEP_MIN_NS)));
             continue;
         }
         lines.clear();

@@ -7,15 +7,17 @@ use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch};
 use arrow::compute::interleave_record_batch;
 use arrow::datatypes::{DataType, Int64Type};
 use arrow::row::{RowConverter, Rows, SortField};
-use types::limits::BATCH_ROWS_MAX;
 use types::{DIFF_COLUMN, TypesError};
 
 use crate::{BlockKind, StateError};
 
+/// Rows per batch of a block: a compaction holds one batch of every block that it merges.
+const BLOCK_BATCH_ROWS: usize = 8_192;
+
 /// The net effect of the batches of one table, in order of application.
 ///
 /// Keyed: the last write of a key stays, deletes too. Multiset: weights of equal rows are summed, zeros dropped. Rows
-/// come out sorted by their encoding, in batches of at most `limits::BATCH_ROWS_MAX`. Cost O(n log n).
+/// come out sorted by their encoding, in batches of at most `BLOCK_BATCH_ROWS`. Cost O(n log n).
 pub(crate) fn merge_batches(kind: BlockKind, batches: Vec<RecordBatch>) -> Result<Vec<RecordBatch>, StateError> {
     let batches: Vec<RecordBatch> = batches.into_iter().filter(|b| b.num_rows() > 0).collect();
     let Some(first) = batches.first() else { return Ok(vec![]) };
@@ -147,7 +149,7 @@ fn gather(batches: &[RecordBatch], survivors: &[Survivor]) -> Result<Vec<RecordB
         (batch, row - starts[batch])
     };
     let references: Vec<&RecordBatch> = batches.iter().collect();
-    let chunks = survivors.chunks(BATCH_ROWS_MAX).map(|chunk| {
+    let chunks = survivors.chunks(BLOCK_BATCH_ROWS).map(|chunk| {
         let indices: Vec<(usize, usize)> = chunk.iter().map(|(row, _)| locate(*row)).collect();
         weighted(&references, &indices, chunk.iter().map(|(_, diff)| *diff).collect())
     });

@@ -264,6 +264,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::run::MERGED_ROWS_MAX;
     use crate::run::tests::{block, rows};
     use crate::tests::scratch;
     use crate::{RunName, RunReader, RunWriter, StateBlock};
@@ -282,7 +283,8 @@ mod tests {
 
     fn merged(dir: &Path, runs: Vec<RunReader>) -> Result<Option<StateBlock>, StateError> {
         let Some(like) = runs.first().map(|run| run.blocks()[0].clone()) else { return Ok(None) };
-        let blocks: Vec<BlockStream> = runs.iter().map(|run| run.stream_block(0)).collect::<Result<_, _>>()?;
+        let blocks = runs.iter().flat_map(|run| (0..run.blocks().len()).map(|index| run.stream_block(index)));
+        let blocks: Vec<BlockStream> = blocks.collect::<Result<_, _>>()?;
         let mut writer = RunWriter::create(dir, RunName { epoch: 2, writer: RunName::COMPACTION, sequence: 9_999 })?;
         writer.write_base(&like, merge_sorted(like.kind, blocks)?)?;
         if writer.is_empty() {
@@ -354,6 +356,18 @@ mod tests {
             let found: Vec<(i64, i64)> = rows(&merged).into_iter().map(|(key, _, diff)| (key, diff)).collect();
             assert_eq!(found, expected.into_iter().collect::<Vec<_>>());
         }
+    }
+
+    #[test]
+    fn a_large_block_is_written_in_parts_that_merge() {
+        let n = MERGED_ROWS_MAX as i64;
+        let mut many: Vec<(i64, &str, i64)> = (0..n).rev().map(|key| (key, "first", 1)).collect();
+        many.extend([(5, "last", 1), (n, "new", 1), (7, "", -1)]);
+        let merged = compacted(scratch().path(), vec![block(1, KEYED, &many)]).unwrap().unwrap();
+        let mut expected: BTreeMap<i64, &str> = many.iter().map(|(key, text, _)| (*key, *text)).collect();
+        expected.remove(&7);
+        let expected: Vec<_> = expected.into_iter().map(|(key, text)| (key, text.to_owned(), 1)).collect();
+        assert!(rows(&merged) == expected);
     }
 
     #[test]

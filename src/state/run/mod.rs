@@ -22,6 +22,8 @@ use crate::{BlockKind, TableId};
 
 pub use reader::RunReader;
 pub(crate) use stream::BlockStream;
+#[cfg(test)]
+pub(crate) use writer::MERGED_ROWS_MAX;
 pub use writer::{RunWriter, WrittenRun};
 
 const FORMAT: u32 = 1;

@@ -12,6 +12,9 @@ use super::{BlockInfo, END_MAGIC, FORMAT, HEADER_BYTES, MAGIC, RunName, encoding
 use crate::merge::merge_batches;
 use crate::{RunRef, StateBlock, StateError, disk};
 
+/// Rows sorted and merged at a time.
+pub(crate) const MERGED_ROWS_MAX: usize = 262_144;
+
 /// Writes one run file. Dropped before [`finish`](Self::finish) it leaves nothing behind.
 pub struct RunWriter {
     path: PathBuf,
@@ -46,17 +49,30 @@ impl RunWriter {
         Ok(writer)
     }
 
-    /// Appends a block, merged with itself: one row per key (keyed) or distinct row (multiset).
+    /// Appends a block, merged with itself: one row per key (keyed) or distinct row (multiset). A block of more than
+    /// `MERGED_ROWS_MAX` rows becomes several, each merged alone, so that memory does not grow with the checkpoint.
     /// Blocks of which nothing is left are not written.
     pub fn write_block(&mut self, block: StateBlock) -> Result<(), StateError> {
         self.memory_bytes += block.memory_bytes() as u64;
-        let StateBlock { kind, ref vnode_columns, .. } = block;
-        let (id, vnode_columns) = (block.id(), vnode_columns.clone());
-        let batches = merge_batches(kind, block.batches)?;
-        self.write_merged(
-            BlockInfo { id, kind, vnode_columns, offset: 0, length: 0, crc: 0, rows: 0, base: false },
-            &batches,
-        )
+        let (id, kind, vnode_columns) = (block.id(), block.kind, &block.vnode_columns);
+        let info = || {
+            let vnode_columns = vnode_columns.clone();
+            BlockInfo { id, kind, vnode_columns, offset: 0, length: 0, crc: 0, rows: 0, base: false }
+        };
+        let (mut part, mut rows) = (vec![], 0);
+        for batch in &block.batches {
+            let mut start = 0;
+            while start < batch.num_rows() {
+                let length = (batch.num_rows() - start).min(MERGED_ROWS_MAX - rows);
+                part.push(batch.slice(start, length));
+                (start, rows) = (start + length, rows + length);
+                if rows == MERGED_ROWS_MAX {
+                    self.write_merged(info(), &merge_batches(kind, std::mem::take(&mut part))?)?;
+                    rows = 0;
+                }
+            }
+        }
+        self.write_merged(info(), &merge_batches(kind, part)?)
     }
 
     /// Appends a block that holds everything about its table, batch by batch. `like`: one of the blocks it replaces.
