@@ -2,18 +2,22 @@
 //! them by calling these functions; compiled expressions find them by name. One file per function of ours.
 
 pub(crate) mod bytea;
+mod calendar;
 mod checked;
+mod interval;
 mod modulo;
+mod rounding;
+mod split_index;
 mod sum;
 pub(crate) mod text_form;
 mod timezone;
 mod to_char;
-mod trunc;
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
 use datafusion_expr::{AggregateUDF, ScalarUDF, WindowUDF};
+use datafusion_functions::math;
 
 pub use crate::expr::zone::{UTC, zoned};
 pub use checked::{checked_operator, constant, postgres_cast};
@@ -24,20 +28,26 @@ const AGGREGATE_ALIASES: [(&str, &str); 2] = [("bool_and", "every"), ("var", "va
 
 /// All scalar functions, each once; ours stand in for DataFusion's of the same name.
 pub fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
-    let ours = [
-        ScalarUDF::new_from_impl(to_char::ToChar::new()),
-        ScalarUDF::new_from_impl(modulo::Modulo::new()),
-        ScalarUDF::new_from_impl(trunc::Trunc::new()),
-        timezone::Timezone::udf(),
-    ];
-    let ours: Vec<Arc<ScalarUDF>> = ours.into_iter().map(Arc::new).collect();
-    let theirs = datafusion_functions::all_default_functions();
-    let nested = datafusion_functions_nested::all_default_nested_functions();
-    let kept = theirs.into_iter().chain(nested).filter(|f| ours.iter().all(|our| our.name() != f.name()));
     let renamed = |f: Arc<ScalarUDF>| match SCALAR_ALIASES.iter().find(|(name, _)| *name == f.name()) {
         Some((_, alias)) => Arc::new(f.as_ref().clone().with_aliases([*alias])),
         None => f,
     };
+    let ours = [
+        ScalarUDF::new_from_impl(to_char::ToChar::to_char()),
+        ScalarUDF::new_from_impl(to_char::ToChar::date_format()),
+        ScalarUDF::new_from_impl(split_index::SplitIndex::new()),
+        ScalarUDF::new_from_impl(modulo::Modulo::new()),
+        ScalarUDF::new_from_impl(rounding::Rounding::of(math::trunc())),
+        ScalarUDF::new_from_impl(rounding::Rounding::of(math::floor())),
+        ScalarUDF::new_from_impl(rounding::Rounding::of(renamed(math::ceil()))),
+        ScalarUDF::new_from_impl(interval::ScaleInterval::multiplication()),
+        ScalarUDF::new_from_impl(interval::ScaleInterval::division()),
+        timezone::Timezone::udf(),
+    ];
+    let ours: Vec<Arc<ScalarUDF>> = ours.into_iter().chain(calendar::functions()).map(Arc::new).collect();
+    let theirs = datafusion_functions::all_default_functions();
+    let nested = datafusion_functions_nested::all_default_nested_functions();
+    let kept = theirs.into_iter().chain(nested).filter(|f| ours.iter().all(|our| our.name() != f.name()));
     let mut all: Vec<Arc<ScalarUDF>> = kept.map(renamed).collect();
     all.extend(ours);
     all

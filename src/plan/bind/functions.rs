@@ -6,6 +6,8 @@ use std::sync::{Arc, OnceLock};
 use datafusion_expr::planner::ExprPlanner;
 use datafusion_expr::{AggregateUDF, ScalarUDF, WindowUDF};
 
+use super::interval_operators::IntervalOperators;
+
 pub(crate) struct Registry {
     pub scalar: BTreeMap<String, Arc<ScalarUDF>>,
     pub aggregate: BTreeMap<String, Arc<AggregateUDF>>,
@@ -40,6 +42,7 @@ pub(crate) fn expr_planners() -> &'static [Arc<dyn ExprPlanner>] {
     static PLANNERS: OnceLock<Vec<Arc<dyn ExprPlanner>>> = OnceLock::new();
     PLANNERS.get_or_init(|| {
         vec![
+            Arc::new(IntervalOperators),
             Arc::new(datafusion_functions::core::planner::CoreFunctionPlanner::default()),
             Arc::new(datafusion_functions_nested::planner::NestedFunctionPlanner),
             Arc::new(datafusion_functions_nested::planner::FieldAccessPlanner),

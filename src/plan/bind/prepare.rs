@@ -6,8 +6,8 @@ use std::ops::ControlFlow;
 
 use sql::ast::{self, Expr, VisitMut, VisitorMut};
 
-use super::catalog_syntax;
 use super::wire_type::catalog_type_name;
+use super::{catalog_syntax, flink_syntax};
 use crate::PlanError;
 
 /// Between a name and a number: an internal name for a result column whose own name is taken.
@@ -72,8 +72,9 @@ impl VisitorMut for Prepare {
             };
             *expr = Expr::Nested(Box::new(operation));
         }
-        if let Some(cast) = beyond_decimals(expr).or_else(|| interval_with_clock(expr)) {
-            *expr = cast;
+        let rewritten = beyond_decimals(expr).or_else(|| interval_with_clock(expr));
+        if let Some(rewritten) = rewritten.or_else(|| flink_syntax::rewrite(expr)) {
+            *expr = rewritten;
         }
         // As Postgres' grammar has it.
         if let Expr::AtTimeZone { timestamp, time_zone } = expr {

@@ -1,7 +1,9 @@
-//! `to_char(timestamp | date | time | interval, text)` with Postgres' template patterns.
-//! `template` reads the pattern, `moment` takes a value apart, `write` prints one by the other.
+//! `to_char(timestamp | date | time | interval, text)` with Postgres' template patterns, and
+//! `date_format(timestamp | date, text)` with Java's, as in Flink.
+//! `template` and `java` read a pattern, `moment` takes a value apart, `write` prints one by the other.
 //! DataFusion's takes strftime patterns and returns a Postgres pattern unchanged: silently wrong, hence replaced.
 
+mod java;
 mod moment;
 mod template;
 mod write;
@@ -19,22 +21,45 @@ use datafusion_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signatur
 
 use crate::KernelError;
 use moment::Moment;
-use template::{Template, parse};
+use template::Template;
 
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(super) struct ToChar {
+    patterns: Patterns,
     signature: Signature,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Patterns {
+    Postgres,
+    Java,
+}
+
+impl Patterns {
+    fn parse(self, format: &str) -> Result<Template, KernelError> {
+        match self {
+            Patterns::Postgres => Ok(template::parse(format)),
+            Patterns::Java => java::parse(format),
+        }
+    }
+}
+
 impl ToChar {
-    pub fn new() -> Self {
-        ToChar { signature: Signature::user_defined(Volatility::Immutable) }
+    pub fn to_char() -> Self {
+        ToChar { patterns: Patterns::Postgres, signature: Signature::user_defined(Volatility::Immutable) }
+    }
+
+    pub fn date_format() -> Self {
+        ToChar { patterns: Patterns::Java, signature: Signature::user_defined(Volatility::Immutable) }
     }
 }
 
 impl ScalarUDFImpl for ToChar {
     fn name(&self) -> &str {
-        "to_char"
+        match self.patterns {
+            Patterns::Postgres => "to_char",
+            Patterns::Java => "date_format",
+        }
     }
 
     fn signature(&self) -> &Signature {
@@ -47,14 +72,17 @@ impl ScalarUDFImpl for ToChar {
 
     /// Everything becomes a timestamp in microseconds or an interval.
     fn coerce_types(&self, arg_types: &[DataType]) -> Result<Vec<DataType>> {
-        let [value, _] = take_function_args("to_char", arg_types)?;
+        let [value, _] = take_function_args(self.name(), arg_types)?;
         let value = match value {
             DataType::Timestamp(_, zone) => DataType::Timestamp(TimeUnit::Microsecond, zone.clone()),
             DataType::Date32 | DataType::Date64 => DataType::Timestamp(TimeUnit::Microsecond, None),
-            DataType::Interval(_) | DataType::Duration(_) => DataType::Interval(IntervalUnit::MonthDayNano),
-            DataType::Time32(_) | DataType::Time64(_) => DataType::Interval(IntervalUnit::MonthDayNano),
+            DataType::Interval(_) | DataType::Duration(_) | DataType::Time32(_) | DataType::Time64(_)
+                if self.patterns == Patterns::Postgres =>
+            {
+                DataType::Interval(IntervalUnit::MonthDayNano)
+            }
             DataType::Null => DataType::Timestamp(TimeUnit::Microsecond, None),
-            other => return plan_err!("to_char of type {other} is not supported"),
+            other => return plan_err!("{} of type {other} is not supported", self.name()),
         };
         Ok(vec![value, DataType::Utf8])
     }
@@ -62,17 +90,21 @@ impl ScalarUDFImpl for ToChar {
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let rows = args.number_rows;
         let scalar = args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
-        let [values, formats] = take_function_args("to_char", args.args)?;
+        let [values, formats] = take_function_args(self.name(), args.args)?;
+        let parse = |format: &str| self.patterns.parse(format).map_err(KernelError::into_datafusion);
         let values = values.into_array(if scalar { 1 } else { rows })?;
         let result = match &formats {
             ColumnarValue::Scalar(ScalarValue::Utf8(Some(format))) => {
-                let template = parse(format);
+                let template = parse(format)?;
                 format_rows(&values, |_| Some(&template))
             }
             ColumnarValue::Scalar(_) => format_rows(&values, |_| None),
             ColumnarValue::Array(formats) => {
-                let templates: Vec<Option<Template>> =
-                    formats.as_string::<i32>().iter().map(|format| format.map(parse)).collect();
+                let templates: Vec<Option<Template>> = formats
+                    .as_string::<i32>()
+                    .iter()
+                    .map(|format| format.map(parse).transpose())
+                    .collect::<Result<_>>()?;
                 format_rows(&values, |row| templates[row].as_ref())
             }
         };

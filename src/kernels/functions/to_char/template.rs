@@ -177,7 +177,7 @@ fn parse_quoted<'a>(quoted: &'a str, template: &mut Template) -> &'a str {
     chars.as_str()
 }
 
-fn push_text(template: &mut Template, c: char) {
+pub(super) fn push_text(template: &mut Template, c: char) {
     match template.last_mut() {
         Some(Token::Text(text)) => text.push(c),
         _ => template.push(Token::Text(c.to_string())),

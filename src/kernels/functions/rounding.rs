@@ -1,24 +1,25 @@
-//! `trunc(numeric[, places])`: DataFusion's leaves zeros behind the cut (12.55 → 12.50); Postgres' result has `places`
-//! digits (12.5). Everything but the scale of the result is DataFusion's.
+//! `trunc(numeric[, places])`, `floor(numeric)`, `ceil(numeric)`: DataFusion's leave zeros behind the cut (12.55 → 12.50);
+//! Postgres' result has `places` digits (12.5), or none. Everything but the scale of the result is DataFusion's.
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, FieldRef};
+use arrow::datatypes::{DECIMAL128_MAX_PRECISION, DataType, FieldRef};
 use datafusion_common::{Result, ScalarValue};
 use datafusion_expr::{ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature};
 
 #[derive(Debug, PartialEq, Eq, Hash)]
-pub(super) struct Trunc {
+pub(super) struct Rounding {
     inner: Arc<ScalarUDF>,
 }
 
-impl Trunc {
-    pub fn new() -> Self {
-        Trunc { inner: datafusion_functions::math::trunc() }
+impl Rounding {
+    /// In place of a function of DataFusion.
+    pub fn of(inner: Arc<ScalarUDF>) -> Self {
+        Rounding { inner }
     }
 }
 
-impl ScalarUDFImpl for Trunc {
+impl ScalarUDFImpl for Rounding {
     fn name(&self) -> &str {
         self.inner.name()
     }
@@ -58,6 +59,14 @@ impl ScalarUDFImpl for Trunc {
     fn invoke_with_args(&self, mut args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let shown = args.return_type().clone();
         if shown.is_decimal() {
+            // What rounds away from zero may need one more digit: ceil(9.99).
+            let wide = match args.args[0].data_type() {
+                DataType::Decimal128(precision, scale) if precision < DECIMAL128_MAX_PRECISION => {
+                    DataType::Decimal128(precision + 1, scale)
+                }
+                other => other,
+            };
+            args.args[0] = args.args[0].cast_to(&wide, None)?;
             args.return_field = Arc::new(args.return_field.as_ref().clone().with_data_type(args.args[0].data_type()));
         }
         let value = self.inner.invoke_with_args(args)?;
