@@ -5,10 +5,10 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Datum, RecordBatch};
-use arrow::compute::cast;
+use arrow::array::{Array, ArrayRef, AsArray, Datum, RecordBatch, Scalar};
 use arrow::compute::kernels::numeric;
-use arrow::datatypes::{DataType, Float64Type, Schema};
+use arrow::compute::{CastOptions, cast, cast_with_options};
+use arrow::datatypes::{DECIMAL128_MAX_PRECISION, DECIMAL128_MAX_SCALE, DataType, Float64Type, Schema};
 use arrow::error::ArrowError;
 use datafusion_common::{Result, ScalarValue};
 use datafusion_expr::{ColumnarValue, Operator};
@@ -46,7 +46,7 @@ pub(crate) fn arithmetic(left: &ColumnarValue, op: Operator, right: &ColumnarVal
             Operator::Plus => numeric::add(l, r),
             Operator::Minus => numeric::sub(l, r),
             Operator::Multiply => numeric::mul(l, r),
-            Operator::Divide => numeric::div(l, r),
+            Operator::Divide => numeric::div(l, r).map(|quotient| rounded(l, r, &quotient).unwrap_or(quotient)),
             _ => numeric::rem(l, r),
         };
         let result = result.map_err(|error| match error {
@@ -69,6 +69,21 @@ pub(crate) fn arithmetic(left: &ColumnarValue, op: Operator, right: &ColumnarVal
             ScalarValue::try_from_array(&array, 0).map(V::Scalar)
         }
     }
+}
+
+/// A quotient of decimals with its last digit rounded, as in Postgres; the kernel cuts the rest off. `None` for other
+/// types, and where there is no room for one digit more.
+fn rounded(left: &dyn Datum, right: &dyn Datum, quotient: &ArrayRef) -> Option<ArrayRef> {
+    let (values, is_scalar) = left.get();
+    let DataType::Decimal128(precision, scale) = values.data_type() else { return None };
+    if *scale >= DECIMAL128_MAX_SCALE {
+        return None;
+    }
+    let strict = CastOptions { safe: false, ..CastOptions::default() };
+    let finer = DataType::Decimal128(DECIMAL128_MAX_PRECISION.min(precision + 1), scale + 1);
+    let finer = cast_with_options(values, &finer, &strict).ok()?;
+    let finer = if is_scalar { numeric::div(&Scalar::new(finer), right) } else { numeric::div(&finer, right) };
+    cast_with_options(&finer.ok()?, quotient.data_type(), &strict).ok()
 }
 
 /// "bigint out of range" and its siblings.

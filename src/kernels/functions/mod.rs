@@ -1,9 +1,11 @@
 //! SQL functions: DataFusion's, with those replaced or added whose Postgres meaning differs. The planner registers
 //! them by calling these functions; compiled expressions find them by name. One file per function of ours.
 
+mod average;
 pub(crate) mod bytea;
 mod calendar;
 mod checked;
+mod converted;
 mod interval;
 mod modulo;
 mod rounding;
@@ -55,14 +57,18 @@ pub fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
 
 /// All aggregate functions, each once; ours stand in for DataFusion's of the same name.
 pub fn aggregate_functions() -> Vec<Arc<AggregateUDF>> {
-    let ours = Arc::new(AggregateUDF::new_from_impl(sum::CheckedSum::default()));
+    let ours = [
+        AggregateUDF::new_from_impl(sum::CheckedSum::default()),
+        AggregateUDF::new_from_impl(average::RoundedAverage::new()),
+    ];
+    let ours = ours.map(Arc::new);
     let renamed = |f: Arc<AggregateUDF>| match AGGREGATE_ALIASES.iter().find(|(name, _)| *name == f.name()) {
         Some((_, alias)) => Arc::new(f.as_ref().clone().with_aliases([*alias])),
         None => f,
     };
     let theirs = datafusion_functions_aggregate::all_default_aggregate_functions();
-    let kept = theirs.into_iter().filter(|f| f.name() != ours.name());
-    kept.map(renamed).chain([ours.clone()]).collect()
+    let kept = theirs.into_iter().filter(|f| ours.iter().all(|our| our.name() != f.name()));
+    kept.map(renamed).chain(ours.iter().cloned()).collect()
 }
 
 /// All window functions, each once. Aggregates may be used as window functions besides.

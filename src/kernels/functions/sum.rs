@@ -4,16 +4,20 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, BooleanArray, Decimal128Array, Int64Array};
+use arrow::array::{ArrayRef, AsArray, Decimal128Array, Int64Array};
 use arrow::datatypes::{DECIMAL128_MAX_PRECISION, DataType, Decimal128Type, Field, FieldRef, Int64Type};
-use datafusion_common::{Result, ScalarValue};
+use datafusion_common::Result;
 use datafusion_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion_expr::utils::AggregateOrderSensitivity;
-use datafusion_expr::{Accumulator, AggregateUDFImpl, EmitTo, GroupsAccumulator, ReversedUDAF, Signature};
+use datafusion_expr::{Accumulator, AggregateUDFImpl, GroupsAccumulator, ReversedUDAF, Signature};
 use datafusion_functions_aggregate::sum::Sum;
 
+use super::converted::{Conversion, Converted};
 use crate::KernelError;
 use crate::expr::arithmetic::out_of_range;
+
+/// Integers in, integers out, decimals between.
+const WIDENED: Conversion = Conversion { input: widen, output: narrow, result: DataType::Int64 };
 
 /// 2^63 sums of 2^63 each fit.
 const WIDE: DataType = DataType::Decimal128(DECIMAL128_MAX_PRECISION, 0);
@@ -59,7 +63,7 @@ impl AggregateUDFImpl for CheckedSum {
 
     fn accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
         match is_checked(args.return_type()) {
-            true => Ok(Box::new(WideSum(with_wide(args, |args| self.inner.accumulator(args))?))),
+            true => Ok(Box::new(Converted::new(with_wide(args, |args| self.inner.accumulator(args))?, WIDENED))),
             false => self.inner.accumulator(args),
         }
     }
@@ -67,7 +71,10 @@ impl AggregateUDFImpl for CheckedSum {
     fn create_sliding_accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
         // DataFusion has a sliding DISTINCT for int8 only.
         match is_checked(args.return_type()) && !args.is_distinct {
-            true => Ok(Box::new(WideSum(with_wide(args, |args| self.inner.create_sliding_accumulator(args))?))),
+            true => Ok(Box::new(Converted::new(
+                with_wide(args, |args| self.inner.create_sliding_accumulator(args))?,
+                WIDENED,
+            ))),
             false => self.inner.create_sliding_accumulator(args),
         }
     }
@@ -78,7 +85,10 @@ impl AggregateUDFImpl for CheckedSum {
 
     fn create_groups_accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn GroupsAccumulator>> {
         match is_checked(args.return_type()) {
-            true => Ok(Box::new(WideSums(with_wide(args, |args| self.inner.create_groups_accumulator(args))?))),
+            true => Ok(Box::new(Converted::new(
+                with_wide(args, |args| self.inner.create_groups_accumulator(args))?,
+                WIDENED,
+            ))),
             false => self.inner.create_groups_accumulator(args),
         }
     }
@@ -102,79 +112,9 @@ fn widen(values: &[ArrayRef]) -> Vec<ArrayRef> {
 }
 
 /// decimal → int8. Errors: `Evaluation` if a sum does not fit.
-fn narrow(sums: &ArrayRef) -> Result<ArrayRef> {
+fn narrow(sums: &ArrayRef, _result: &DataType) -> Result<ArrayRef> {
     let narrowed: Result<Int64Array, KernelError> = sums
         .as_primitive::<Decimal128Type>()
         .try_unary(|sum| i64::try_from(sum).map_err(|_| out_of_range(&DataType::Int64)));
     Ok(Arc::new(narrowed.map_err(KernelError::into_datafusion)?))
-}
-
-/// One sum of integers.
-#[derive(Debug)]
-struct WideSum(Box<dyn Accumulator>);
-
-impl Accumulator for WideSum {
-    fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
-        self.0.update_batch(&widen(values))
-    }
-
-    fn retract_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
-        self.0.retract_batch(&widen(values))
-    }
-
-    fn supports_retract_batch(&self) -> bool {
-        self.0.supports_retract_batch()
-    }
-
-    fn evaluate(&mut self) -> Result<ScalarValue> {
-        let sum = self.0.evaluate()?.to_array()?;
-        ScalarValue::try_from_array(&narrow(&sum)?, 0)
-    }
-
-    fn state(&mut self) -> Result<Vec<ScalarValue>> {
-        self.0.state()
-    }
-
-    fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {
-        self.0.merge_batch(states)
-    }
-
-    fn size(&self) -> usize {
-        size_of_val(self) + self.0.size()
-    }
-}
-
-/// Sums of integers by group.
-struct WideSums(Box<dyn GroupsAccumulator>);
-
-impl GroupsAccumulator for WideSums {
-    fn update_batch(
-        &mut self,
-        values: &[ArrayRef],
-        groups: &[usize],
-        filter: Option<&BooleanArray>,
-        groups_count: usize,
-    ) -> Result<()> {
-        self.0.update_batch(&widen(values), groups, filter, groups_count)
-    }
-
-    fn evaluate(&mut self, emit_to: EmitTo) -> Result<ArrayRef> {
-        narrow(&self.0.evaluate(emit_to)?)
-    }
-
-    fn state(&mut self, emit_to: EmitTo) -> Result<Vec<ArrayRef>> {
-        self.0.state(emit_to)
-    }
-
-    fn merge_batch(&mut self, values: &[ArrayRef], groups: &[usize], groups_count: usize) -> Result<()> {
-        self.0.merge_batch(values, groups, groups_count)
-    }
-
-    fn convert_to_state(&self, values: &[ArrayRef], filter: Option<&BooleanArray>) -> Result<Vec<ArrayRef>> {
-        self.0.convert_to_state(&widen(values), filter)
-    }
-
-    fn size(&self) -> usize {
-        self.0.size()
-    }
 }

@@ -127,14 +127,21 @@ impl SumOutput {
         Failure { state: SqlState::NumericValueOutOfRange, message }
     }
 
-    /// The decimal result; averages truncate toward zero, as DataFusion's do.
+    /// The decimal result; averages round half away from zero, as in Postgres.
     fn decimal(&self, sum: i256, n: i64, precision: u8, scale: i8) -> Option<i128> {
         let factor = i256::from_i128(10).checked_pow((scale - self.input_scale) as u32)?;
         let scaled = sum.checked_mul(factor)?;
-        let value = if self.average { scaled.checked_div(i256::from_i128(n as i128))? } else { scaled };
+        let value = if self.average { rounded_quotient(scaled, i256::from_i128(n as i128))? } else { scaled };
         let value = value.to_i128()?;
         Decimal128Type::is_valid_decimal_precision(value, precision).then_some(value)
     }
+}
+
+/// `n` > 0.
+fn rounded_quotient(sum: i256, n: i256) -> Option<i256> {
+    let (quotient, rest) = (sum.checked_div(n)?, sum.checked_rem(n)?);
+    let up = rest.wrapping_abs().checked_mul(i256::from_i128(2))? >= n;
+    Some(if up { quotient + sum.signum() } else { quotient })
 }
 
 pub(crate) struct Sum<N: Wide> {
