@@ -35,8 +35,8 @@ pub fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
         None => f,
     };
     let ours = [
-        ScalarUDF::new_from_impl(to_char::ToChar::to_char()),
-        ScalarUDF::new_from_impl(to_char::ToChar::date_format()),
+        ScalarUDF::new_from_impl(to_char::ToChar::with_postgres_patterns()),
+        ScalarUDF::new_from_impl(to_char::ToChar::with_java_patterns()),
         ScalarUDF::new_from_impl(split_index::SplitIndex::new()),
         ScalarUDF::new_from_impl(modulo::Modulo::new()),
         ScalarUDF::new_from_impl(rounding::Rounding::of(math::trunc())),

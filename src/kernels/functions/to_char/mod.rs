@@ -45,11 +45,11 @@ impl Patterns {
 }
 
 impl ToChar {
-    pub fn to_char() -> Self {
+    pub fn with_postgres_patterns() -> Self {
         ToChar { patterns: Patterns::Postgres, signature: Signature::user_defined(Volatility::Immutable) }
     }
 
-    pub fn date_format() -> Self {
+    pub fn with_java_patterns() -> Self {
         ToChar { patterns: Patterns::Java, signature: Signature::user_defined(Volatility::Immutable) }
     }
 }
