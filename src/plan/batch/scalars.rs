@@ -13,7 +13,7 @@ use crate::PlanError;
 use crate::analyze::rewrite_expressions;
 
 /// Functions that take a moment apart, or put it together, by the clock of a zone.
-const ZONED: [&str; 3] = ["date_part", "date_trunc", "to_char"];
+const ZONED: [&str; 4] = ["date_format", "date_part", "date_trunc", "to_char"];
 
 /// Replaces them in all nodes, also inside subqueries. The plan is analysed: its types are coerced.
 /// `zone`: the session's time zone.
