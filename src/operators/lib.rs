@@ -6,6 +6,7 @@
 
 pub mod aggregate;
 pub mod arrangement;
+mod bits;
 #[cfg(test)]
 mod changelog;
 mod construct;

@@ -5,7 +5,7 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Datum, RecordBatch, Scalar};
+use arrow::array::{Array, ArrayRef, AsArray, Datum, RecordBatch, Scalar, new_empty_array};
 use arrow::compute::kernels::numeric;
 use arrow::compute::{CastOptions, cast, cast_with_options};
 use arrow::datatypes::{DECIMAL128_MAX_PRECISION, DECIMAL128_MAX_SCALE, DataType, Float64Type, Schema};
@@ -46,7 +46,7 @@ pub(crate) fn arithmetic(left: &ColumnarValue, op: Operator, right: &ColumnarVal
             Operator::Plus => numeric::add(l, r),
             Operator::Minus => numeric::sub(l, r),
             Operator::Multiply => numeric::mul(l, r),
-            Operator::Divide => numeric::div(l, r).map(|quotient| rounded(l, r, &quotient).unwrap_or(quotient)),
+            Operator::Divide => rounded_quotient(l, r).map_or_else(|| numeric::div(l, r), Ok),
             _ => numeric::rem(l, r),
         };
         let result = result.map_err(|error| match error {
@@ -72,18 +72,29 @@ pub(crate) fn arithmetic(left: &ColumnarValue, op: Operator, right: &ColumnarVal
 }
 
 /// A quotient of decimals with its last digit rounded, as in Postgres; the kernel cuts the rest off. `None` for other
-/// types, and where there is no room for one digit more.
-fn rounded(left: &dyn Datum, right: &dyn Datum, quotient: &ArrayRef) -> Option<ArrayRef> {
+/// types, where there is no room for one digit more, and where it fails: the kernel then says why.
+fn rounded_quotient(left: &dyn Datum, right: &dyn Datum) -> Option<ArrayRef> {
     let (values, is_scalar) = left.get();
-    let DataType::Decimal128(precision, scale) = values.data_type() else { return None };
-    if *scale >= DECIMAL128_MAX_SCALE {
-        return None;
-    }
-    let strict = CastOptions { safe: false, ..CastOptions::default() };
-    let finer = DataType::Decimal128(DECIMAL128_MAX_PRECISION.min(precision + 1), scale + 1);
-    let finer = cast_with_options(values, &finer, &strict).ok()?;
+    let finer = round_to(values, &one_digit_more(values.data_type())?).ok()?;
+    let result =
+        numeric::div(&new_empty_array(values.data_type()), &new_empty_array(right.get().0.data_type())).ok()?;
     let finer = if is_scalar { numeric::div(&Scalar::new(finer), right) } else { numeric::div(&finer, right) };
-    cast_with_options(&finer.ok()?, quotient.data_type(), &strict).ok()
+    round_to(&finer.ok()?, result.data_type()).ok()
+}
+
+/// The decimal type with one digit more behind the point. `None` for other types, and where there is no room.
+pub(crate) fn one_digit_more(data_type: &DataType) -> Option<DataType> {
+    match data_type {
+        DataType::Decimal128(precision, scale) if *scale < DECIMAL128_MAX_SCALE => {
+            Some(DataType::Decimal128(DECIMAL128_MAX_PRECISION.min(precision + 1), scale + 1))
+        }
+        _ => None,
+    }
+}
+
+/// Decimals with the digits of `data_type`, rounded half away from zero. Errors: those that do not fit.
+pub(crate) fn round_to(decimals: &dyn Array, data_type: &DataType) -> Result<ArrayRef, ArrowError> {
+    cast_with_options(decimals, data_type, &CastOptions { safe: false, ..CastOptions::default() })
 }
 
 /// "bigint out of range" and its siblings.

@@ -4,15 +4,15 @@
 use std::sync::Arc;
 
 use arrow::array::ArrayRef;
-use arrow::compute::{CastOptions, cast_with_options};
-use arrow::datatypes::{DECIMAL128_MAX_PRECISION, DataType, FieldRef};
+use arrow::datatypes::{DataType, FieldRef};
 use datafusion_common::Result;
 use datafusion_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion_expr::utils::AggregateOrderSensitivity;
 use datafusion_expr::{Accumulator, AggregateUDFImpl, GroupsAccumulator, ReversedUDAF, Signature};
 use datafusion_functions_aggregate::average::Avg;
 
-use super::converted::{Conversion, Converted};
+use super::converted::{Conversion, accumulator, groups_accumulator};
+use crate::expr::arithmetic::{one_digit_more, round_to};
 
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub struct RoundedAverage {
@@ -25,21 +25,9 @@ impl RoundedAverage {
     }
 }
 
-/// The type with one digit more. `None`: nothing is rounded.
-fn finer(result: &DataType) -> Option<DataType> {
-    match result {
-        DataType::Decimal128(precision, scale) if *scale < DECIMAL128_MAX_PRECISION as i8 => {
-            Some(DataType::Decimal128(DECIMAL128_MAX_PRECISION.min(precision + 1), scale + 1))
-        }
-        _ => None,
-    }
-}
-
 fn rounded(result: &DataType) -> Conversion {
-    let round = |finer: &ArrayRef, result: &DataType| {
-        Ok(cast_with_options(finer, result, &CastOptions { safe: false, ..CastOptions::default() })?)
-    };
-    Conversion { input: <[ArrayRef]>::to_vec, output: round, result: result.clone() }
+    let output = |finer: &ArrayRef, result: &DataType| Ok(round_to(finer, result)?);
+    Conversion { input: <[ArrayRef]>::to_vec, output, result: result.clone() }
 }
 
 /// Builds with DataFusion's function: for a finer result if there is one.
@@ -48,7 +36,7 @@ fn build<A>(
     build: impl FnOnce(AccumulatorArgs) -> Result<A>,
 ) -> Result<(A, Option<Conversion>)> {
     let result = args.return_type().clone();
-    let Some(finer) = finer(&result) else { return Ok((build(args)?, None)) };
+    let Some(finer) = one_digit_more(&result) else { return Ok((build(args)?, None)) };
     let return_field: FieldRef = Arc::new(args.return_field.as_ref().clone().with_data_type(finer));
     Ok((build(AccumulatorArgs { return_field, ..args })?, Some(rounded(&result))))
 }
@@ -75,17 +63,11 @@ impl AggregateUDFImpl for RoundedAverage {
     }
 
     fn accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
-        Ok(match build(args, |args| self.inner.accumulator(args))? {
-            (inner, Some(conversion)) => Box::new(Converted::new(inner, conversion)),
-            (inner, None) => inner,
-        })
+        build(args, |args| self.inner.accumulator(args)).map(accumulator)
     }
 
     fn create_sliding_accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
-        Ok(match build(args, |args| self.inner.create_sliding_accumulator(args))? {
-            (inner, Some(conversion)) => Box::new(Converted::new(inner, conversion)),
-            (inner, None) => inner,
-        })
+        build(args, |args| self.inner.create_sliding_accumulator(args)).map(accumulator)
     }
 
     fn groups_accumulator_supported(&self, args: AccumulatorArgs) -> bool {
@@ -93,10 +75,7 @@ impl AggregateUDFImpl for RoundedAverage {
     }
 
     fn create_groups_accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn GroupsAccumulator>> {
-        Ok(match build(args, |args| self.inner.create_groups_accumulator(args))? {
-            (inner, Some(conversion)) => Box::new(Converted::new(inner, conversion)),
-            (inner, None) => inner,
-        })
+        build(args, |args| self.inner.create_groups_accumulator(args)).map(groups_accumulator)
     }
 
     fn reverse_expr(&self) -> ReversedUDAF {

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use arrow::array::AsArray;
+use arrow::array::{ArrayRef, AsArray};
 use arrow::compute::{DatePart, cast, date_part};
 use arrow::datatypes::{DataType, Int64Type, TimeUnit};
 use datafusion_common::utils::take_function_args;
-use datafusion_common::{Result, ScalarValue, plan_err};
+use datafusion_common::{Result, plan_err};
 use datafusion_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
+use datafusion_functions::utils::make_scalar_function;
 
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct CalendarField {
@@ -60,18 +61,18 @@ impl ScalarUDFImpl for CalendarField {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let scalar = matches!(args.args[0], ColumnarValue::Scalar(_));
-        let [value] = take_function_args(self.name, args.args)?;
-        let values = value.into_array(if scalar { 1 } else { args.number_rows })?;
         let (_, part) = FIELDS.iter().find(|(name, _)| *name == self.name).expect("made from this list");
-        let mut field = cast(&date_part(&values, *part)?, &DataType::Int64)?;
-        if matches!(part, DatePart::DayOfWeekSunday0) {
-            // Sunday is the first day.
-            field = Arc::new(field.as_primitive::<Int64Type>().unary::<_, Int64Type>(|day| day + 1));
-        }
-        match scalar {
-            true => ScalarValue::try_from_array(&field, 0).map(ColumnarValue::Scalar),
-            false => Ok(ColumnarValue::Array(field)),
-        }
+        let field = |arguments: &[ArrayRef]| {
+            let [moments] = take_function_args(self.name, arguments)?;
+            let field = cast(&date_part(moments, *part)?, &DataType::Int64)?;
+            Ok(match part {
+                // Sunday is the first day.
+                DatePart::DayOfWeekSunday0 => {
+                    Arc::new(field.as_primitive::<Int64Type>().unary::<_, Int64Type>(|day| day + 1))
+                }
+                _ => field,
+            })
+        };
+        make_scalar_function(field, vec![])(&args.args)
     }
 }

@@ -16,13 +16,13 @@ pub(super) struct Conversion {
 
 /// `A` is a boxed `Accumulator` or `GroupsAccumulator`.
 #[derive(Debug)]
-pub(super) struct Converted<A> {
+struct Converted<A> {
     inner: A,
     conversion: Conversion,
 }
 
 impl<A> Converted<A> {
-    pub fn new(inner: A, conversion: Conversion) -> Self {
+    fn new(inner: A, conversion: Conversion) -> Self {
         Converted { inner, conversion }
     }
 
@@ -32,6 +32,24 @@ impl<A> Converted<A> {
 
     fn output(&self, results: &ArrayRef) -> Result<ArrayRef> {
         (self.conversion.output)(results, &self.conversion.result)
+    }
+}
+
+/// The accumulator, converted if it has to be.
+pub(super) fn accumulator((inner, conversion): (Box<dyn Accumulator>, Option<Conversion>)) -> Box<dyn Accumulator> {
+    match conversion {
+        Some(conversion) => Box::new(Converted::new(inner, conversion)),
+        None => inner,
+    }
+}
+
+/// The accumulator by groups, converted if it has to be.
+pub(super) fn groups_accumulator(
+    (inner, conversion): (Box<dyn GroupsAccumulator>, Option<Conversion>),
+) -> Box<dyn GroupsAccumulator> {
+    match conversion {
+        Some(conversion) => Box::new(Converted::new(inner, conversion)),
+        None => inner,
     }
 }
 

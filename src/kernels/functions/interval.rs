@@ -3,11 +3,12 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, IntervalMonthDayNanoBuilder};
+use arrow::array::{ArrayRef, AsArray, IntervalMonthDayNanoArray};
 use arrow::datatypes::{DataType, Float64Type, IntervalMonthDayNano, IntervalMonthDayNanoType, IntervalUnit};
+use datafusion_common::Result;
 use datafusion_common::utils::take_function_args;
-use datafusion_common::{Result, ScalarValue};
 use datafusion_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility};
+use datafusion_functions::utils::make_scalar_function;
 use types::SqlState;
 
 use crate::KernelError;
@@ -50,30 +51,20 @@ impl ScalarUDFImpl for ScaleInterval {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let scalar = args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
-        let rows = if scalar { 1 } else { args.number_rows };
-        let [intervals, numbers] = take_function_args(self.name(), args.args)?;
-        let (intervals, numbers) = (intervals.into_array(rows)?, numbers.into_array(rows)?);
-        let (intervals, numbers) =
-            (intervals.as_primitive::<IntervalMonthDayNanoType>(), numbers.as_primitive::<Float64Type>());
-        let mut results = IntervalMonthDayNanoBuilder::with_capacity(rows);
-        for row in 0..rows {
-            if intervals.is_null(row) || numbers.is_null(row) {
-                results.append_null();
-                continue;
-            }
-            let scaled = self.scale(intervals.value(row), numbers.value(row));
-            results.append_value(scaled.map_err(KernelError::into_datafusion)?);
-        }
-        let results: ArrayRef = Arc::new(results.finish());
-        match scalar {
-            true => ScalarValue::try_from_array(&results, 0).map(ColumnarValue::Scalar),
-            false => Ok(ColumnarValue::Array(results)),
-        }
+        make_scalar_function(|arguments: &[ArrayRef]| self.scale_all(arguments), vec![])(&args.args)
     }
 }
 
 impl ScaleInterval {
+    fn scale_all(&self, arguments: &[ArrayRef]) -> Result<ArrayRef> {
+        let [intervals, numbers] = take_function_args(self.name(), arguments)?;
+        let intervals = intervals.as_primitive::<IntervalMonthDayNanoType>();
+        let rows = intervals.iter().zip(numbers.as_primitive::<Float64Type>());
+        let scaled = rows.map(|(interval, number)| interval.zip(number).map(|(i, n)| self.scale(i, n)).transpose());
+        let scaled = scaled.collect::<std::result::Result<IntervalMonthDayNanoArray, KernelError>>();
+        Ok(Arc::new(scaled.map_err(KernelError::into_datafusion)?))
+    }
+
     fn scale(
         &self,
         interval: IntervalMonthDayNano,

@@ -3,11 +3,12 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, StringArray};
+use arrow::array::{ArrayRef, AsArray, StringArray};
 use arrow::datatypes::{DataType, Int64Type};
+use datafusion_common::Result;
 use datafusion_common::utils::take_function_args;
-use datafusion_common::{Result, ScalarValue};
 use datafusion_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility};
+use datafusion_functions::utils::make_scalar_function;
 
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(super) struct SplitIndex {
@@ -35,23 +36,16 @@ impl ScalarUDFImpl for SplitIndex {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let scalar = args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
-        let rows = if scalar { 1 } else { args.number_rows };
-        let [texts, separators, indexes] = take_function_args("split_index", args.args)?;
-        let (texts, separators) = (texts.into_array(rows)?, separators.into_array(rows)?);
-        let indexes = indexes.into_array(rows)?;
-        let (texts, separators) = (texts.as_string::<i32>(), separators.as_string::<i32>());
-        let indexes = indexes.as_primitive::<Int64Type>();
-        let part = |row: usize| {
-            let given = texts.is_valid(row) && separators.is_valid(row) && indexes.is_valid(row);
-            given.then(|| part(texts.value(row), separators.value(row), indexes.value(row))).flatten()
-        };
-        let parts: ArrayRef = Arc::new(StringArray::from_iter((0..rows).map(part)));
-        match scalar {
-            true => ScalarValue::try_from_array(&parts, 0).map(ColumnarValue::Scalar),
-            false => Ok(ColumnarValue::Array(parts)),
-        }
+        make_scalar_function(parts, vec![])(&args.args)
     }
+}
+
+fn parts(arguments: &[ArrayRef]) -> Result<ArrayRef> {
+    let [texts, separators, indexes] = take_function_args("split_index", arguments)?;
+    let (texts, separators) = (texts.as_string::<i32>(), separators.as_string::<i32>());
+    let rows = texts.iter().zip(separators).zip(indexes.as_primitive::<Int64Type>());
+    let parts = rows.map(|((text, separator), index)| part(text?, separator?, index?));
+    Ok(Arc::new(StringArray::from_iter(parts)))
 }
 
 /// An empty separator separates nothing.

@@ -12,7 +12,7 @@ use datafusion_expr::utils::AggregateOrderSensitivity;
 use datafusion_expr::{Accumulator, AggregateUDFImpl, GroupsAccumulator, ReversedUDAF, Signature};
 use datafusion_functions_aggregate::sum::Sum;
 
-use super::converted::{Conversion, Converted};
+use super::converted::{Conversion, accumulator, groups_accumulator};
 use crate::KernelError;
 use crate::expr::arithmetic::out_of_range;
 
@@ -36,9 +36,13 @@ fn wide_field(field: &FieldRef) -> FieldRef {
 }
 
 /// `args` for a sum of decimals.
-fn with_wide<T>(args: AccumulatorArgs, build: impl FnOnce(AccumulatorArgs) -> Result<T>) -> Result<T> {
+fn with_wide<A>(
+    args: AccumulatorArgs,
+    build: impl FnOnce(AccumulatorArgs) -> Result<A>,
+) -> Result<(A, Option<Conversion>)> {
     let fields: Vec<FieldRef> = args.expr_fields.iter().map(wide_field).collect();
-    build(AccumulatorArgs { return_field: wide_field(&args.return_field), expr_fields: &fields, ..args })
+    let args = AccumulatorArgs { return_field: wide_field(&args.return_field), expr_fields: &fields, ..args };
+    Ok((build(args)?, Some(WIDENED)))
 }
 
 impl AggregateUDFImpl for CheckedSum {
@@ -63,7 +67,7 @@ impl AggregateUDFImpl for CheckedSum {
 
     fn accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
         match is_checked(args.return_type()) {
-            true => Ok(Box::new(Converted::new(with_wide(args, |args| self.inner.accumulator(args))?, WIDENED))),
+            true => with_wide(args, |args| self.inner.accumulator(args)).map(accumulator),
             false => self.inner.accumulator(args),
         }
     }
@@ -71,10 +75,7 @@ impl AggregateUDFImpl for CheckedSum {
     fn create_sliding_accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
         // DataFusion has a sliding DISTINCT for int8 only.
         match is_checked(args.return_type()) && !args.is_distinct {
-            true => Ok(Box::new(Converted::new(
-                with_wide(args, |args| self.inner.create_sliding_accumulator(args))?,
-                WIDENED,
-            ))),
+            true => with_wide(args, |args| self.inner.create_sliding_accumulator(args)).map(accumulator),
             false => self.inner.create_sliding_accumulator(args),
         }
     }
@@ -85,10 +86,7 @@ impl AggregateUDFImpl for CheckedSum {
 
     fn create_groups_accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn GroupsAccumulator>> {
         match is_checked(args.return_type()) {
-            true => Ok(Box::new(Converted::new(
-                with_wide(args, |args| self.inner.create_groups_accumulator(args))?,
-                WIDENED,
-            ))),
+            true => with_wide(args, |args| self.inner.create_groups_accumulator(args)).map(groups_accumulator),
             false => self.inner.create_groups_accumulator(args),
         }
     }

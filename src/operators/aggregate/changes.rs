@@ -11,8 +11,8 @@ use arrow::datatypes::SchemaRef;
 use types::{DeltaBatch, ErrorDelta, values_text};
 
 use super::accumulator::{Failure, Failures};
-use super::bits::Bits;
 use super::slots::Slots;
+use crate::bits::Bits;
 use crate::{OperatorError, Output};
 
 /// Position of an old output that there isn't.

@@ -12,11 +12,11 @@ use arrow::compute::take;
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use types::DIFF_COLUMN;
 
-use super::bits::Bits;
 use super::changes::diff_column;
 use super::key_table::{KeyTable, NO_ID};
 use super::operator::{AggregateOperator, Global};
 use super::value_set::Entries;
+use crate::bits::Bits;
 use crate::{Cut, OperatorError, RestoredTable, TableCut, TableKind};
 
 /// What the last cut doesn't know.

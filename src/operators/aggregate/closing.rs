@@ -9,7 +9,7 @@ use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::TimestampMicrosecondType;
 use types::{EpochRecord, WATERMARK_NONE};
 
-use super::bits::Bits;
+use crate::bits::Bits;
 use crate::spec::CloseSpec;
 
 pub(crate) struct Closing {

@@ -8,7 +8,6 @@
 //! outputs), `closing` (windows), `checkpoint`. Sessions use the same slots.
 
 mod accumulator;
-mod bits;
 mod changes;
 mod checkpoint;
 mod closing;
@@ -34,7 +33,6 @@ use arrow::datatypes::SchemaRef;
 use crate::OperatorError;
 use crate::spec::{AggregateCall, AggregateSpec};
 
-pub(crate) use bits::Bits;
 pub(crate) use changes::{Outputs, diff_column};
 pub(crate) use checkpoint::deletion;
 pub(crate) use closing::window_ends;

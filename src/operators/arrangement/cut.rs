@@ -15,6 +15,7 @@ use super::page_table::PageTable;
 use super::rows::{Prepared, Rows};
 use super::shard::Shard;
 use crate::OperatorError;
+use crate::bits::Bits;
 
 /// Distinct keys deleted since the last cut, in pages of their own.
 pub(super) struct Graveyard {
@@ -57,8 +58,8 @@ pub(super) fn cut_columns(layout: &Layout) -> Vec<usize> {
 pub(crate) struct KeyedCut {
     layout: Arc<Layout>,
     pages: PageTable,
-    /// One bit per id; rows that died since are among them.
-    written: Vec<u64>,
+    /// Rows that died since are among them.
+    written: Bits,
     buried: Graveyard,
     /// Ids in `buried` of keys that have no live row.
     gone: Vec<u32>,
@@ -67,10 +68,11 @@ pub(crate) struct KeyedCut {
 impl KeyedCut {
     /// Puts and deletes, each key once, with the diff column last.
     pub fn gather(self) -> Result<Vec<RecordBatch>, OperatorError> {
-        let KeyedCut { layout, pages, written, buried, gone } = self;
+        let KeyedCut { layout, pages, mut written, buried, gone } = self;
         let columns = cut_columns(&layout);
         let schema = cut_schema(&layout, &columns);
-        let puts: Vec<u32> = ids(&written).filter(|id| pages.is_live(*id)).collect();
+        let mut puts = written.drain();
+        puts.retain(|id| pages.is_live(*id));
         let mut batches = vec![];
         for ids in puts.chunks(BATCH_ROWS_MAX) {
             let arrays = columns.iter().map(|c| gather_column(&layout.columns[*c], &pages, ids, *c)).collect();
@@ -84,18 +86,6 @@ impl KeyedCut {
         }
         Ok(batches)
     }
-}
-
-/// Numbers of the bits that are set.
-fn ids(bits: &[u64]) -> impl Iterator<Item = u32> {
-    bits.iter().enumerate().flat_map(|(word, bits)| {
-        let mut rest = *bits;
-        std::iter::from_fn(move || {
-            let next = (rest != 0).then(|| word as u32 * 64 + rest.trailing_zeros());
-            rest &= rest.wrapping_sub(1);
-            next
-        })
-    })
 }
 
 impl Shard {

@@ -4,6 +4,7 @@ use super::layout::Layout;
 use super::page_table::place;
 use super::rows::{Prepared, Rows};
 use crate::OperatorError;
+use crate::bits::Bits;
 
 impl Rows {
     /// Applies one epoch's net change of a keyed relation. Rows that left without a successor of the same key are
@@ -111,16 +112,8 @@ impl Rows {
         Ok(())
     }
 
-    pub(super) fn mark_written(&mut self, id: u32) {
-        let word = id as usize / 64;
-        if word >= self.written.len() {
-            self.written.resize(word + 1, 0);
-        }
-        self.written[word] |= 1 << (id % 64);
-    }
-
-    /// The rows written since the last call, one bit per id; some may be dead by now.
-    pub fn take_written(&mut self) -> Vec<u64> {
+    /// The rows written since the last call; some may be dead by now.
+    pub fn take_written(&mut self) -> Bits {
         std::mem::take(&mut self.written)
     }
 }

@@ -14,6 +14,7 @@ use super::layout::{Incoming, Layout};
 use super::page::Page;
 use super::page_table::{PageTable, place};
 use crate::OperatorError;
+use crate::bits::Bits;
 
 /// Rows hashed at a time when a table part grows.
 pub(super) const REHASH_ROWS: usize = 8_192;
@@ -28,8 +29,8 @@ pub(crate) struct Rows {
     pub(super) row_count: usize,
     page_bytes: usize,
     keyed: bool,
-    /// Keyed: one bit per id written since the last cut.
-    pub(super) written: Vec<u64>,
+    /// Keyed: ids written since the last cut.
+    pub(super) written: Bits,
 }
 
 /// One batch with its cells by width and, once asked for, the hashes of its identity columns.
@@ -81,7 +82,7 @@ impl Rows {
             row_count: 0,
             page_bytes: 0,
             keyed: layout.key.is_some(),
-            written: vec![],
+            written: Bits::default(),
         }
     }
 
@@ -97,7 +98,7 @@ impl Rows {
 
     pub fn memory_bytes(&self) -> usize {
         let index = self.index.as_ref().map_or(0, RowIndex::memory_bytes);
-        self.page_bytes + index + self.free.capacity() * 4 + self.written.capacity() * 8
+        self.page_bytes + index + self.free.capacity() * 4 + self.written.memory_bytes()
     }
 
     pub fn weight(&self, id: u32) -> i64 {
@@ -161,7 +162,9 @@ impl Rows {
             self.row_count = (self.row_count as i64 + added) as usize;
         }
         if self.keyed {
-            ids.iter().for_each(|id| self.mark_written(*id));
+            for id in ids {
+                self.written.insert(*id);
+            }
         }
     }
 

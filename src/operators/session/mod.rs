@@ -19,7 +19,8 @@ use arrow::datatypes::{DataType, Schema, SchemaRef};
 use arrow::row::{RowConverter, SortField};
 use types::{DeltaBatch, EpochRecord, WATERMARK_NONE, consolidate};
 
-use crate::aggregate::{Bits, KeyTable};
+use crate::aggregate::KeyTable;
+use crate::bits::Bits;
 use crate::session_aggregate::{cut_into_batches, timed};
 use crate::spec::{SessionClose, SessionSpec};
 use crate::timeline::{EndIndex, Entry, Timeline, has_passed};

@@ -10,7 +10,8 @@ use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use types::{DIFF_COLUMN, ErrorDelta};
 
 use super::SessionAggregateOperator;
-use crate::aggregate::{Bits, KeyTable, deletion, diff_column};
+use crate::aggregate::{KeyTable, deletion, diff_column};
+use crate::bits::Bits;
 use crate::spec::SessionAggregateSpec;
 use crate::timeline::{Entry, Timeline};
 use crate::{Cut, OperatorError, RestoredTable, TableCut, TableKind};

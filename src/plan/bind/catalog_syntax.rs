@@ -167,6 +167,15 @@ pub(crate) fn last_name(name: &ast::ObjectName) -> String {
     }
 }
 
+/// The arguments of a call; `None` if some are named, or no expressions.
+pub(crate) fn plain_arguments(arguments: &[ast::FunctionArg]) -> Option<Vec<Expr>> {
+    let argument = |argument: &ast::FunctionArg| match argument {
+        ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(expr)) => Some(expr.clone()),
+        _ => None,
+    };
+    arguments.iter().map(argument).collect()
+}
+
 /// A call of a function by its plain name.
 pub(crate) fn call(name: &str, arguments: Vec<Expr>) -> Expr {
     let argument = |expr| ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(expr));

@@ -2,7 +2,7 @@
 
 use sql::ast::{self, Expr};
 
-use super::catalog_syntax::call;
+use super::catalog_syntax::{call, plain_arguments};
 
 /// `FLOOR(t TO unit)` is `date_trunc`, `TIMESTAMPADD(unit, n, t)` is `t + n * INTERVAL '1 unit'`.
 pub(super) fn rewrite(expr: &Expr) -> Option<Expr> {
@@ -12,12 +12,8 @@ pub(super) fn rewrite(expr: &Expr) -> Option<Expr> {
             .then(|| call("date_trunc", vec![text(unit.to_string().to_lowercase()), expr.as_ref().clone()])),
         Expr::Function(function) if function.name.to_string().eq_ignore_ascii_case("timestampadd") => {
             let ast::FunctionArguments::List(list) = &function.args else { return None };
-            let argument = |argument: &ast::FunctionArg| match argument {
-                ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(expr)) => Some(expr.clone()),
-                _ => None,
-            };
-            let arguments: Option<Vec<Expr>> = list.args.iter().map(argument).collect();
-            let [Expr::Identifier(unit), count, time] = <[Expr; 3]>::try_from(arguments?).ok()? else { return None };
+            let arguments = plain_arguments(&list.args)?;
+            let [Expr::Identifier(unit), count, time] = <[Expr; 3]>::try_from(arguments).ok()? else { return None };
             let interval = Expr::Interval(ast::Interval {
                 value: Box::new(text(format!("1 {}", unit.value.to_lowercase()))),
                 leading_field: None,

@@ -10,7 +10,7 @@ use types::SqlState;
 
 use arrow::datatypes::DataType;
 
-use super::catalog_syntax::{call, last_name};
+use super::catalog_syntax::{call, last_name, plain_arguments};
 use crate::PlanError;
 
 const ORDINALITY: &str = "ordinality";
@@ -57,11 +57,7 @@ impl RelationPlanner for FunctionRelations {
 fn function_call(relation: &TableFactor) -> Option<Call> {
     match relation {
         TableFactor::Function { name, args, with_ordinality, alias, .. } => {
-            let argument = |arg: &ast::FunctionArg| match arg {
-                ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(expr)) => Some(expr.clone()),
-                _ => None,
-            };
-            let arguments = args.iter().map(argument).collect::<Option<Vec<_>>>()?;
+            let arguments = plain_arguments(args)?;
             let name = last_name(name);
             Some(Call { name, arguments, ordinality: *with_ordinality, alias: alias.clone() })
         }

@@ -169,14 +169,8 @@ fn modulo_arguments(expr: &Expr) -> Option<(Expr, Expr)> {
         return None;
     }
     let ast::FunctionArguments::List(list) = &call.args else { return None };
-    let argument = |arg: &ast::FunctionArg| match arg {
-        ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(expr)) => Some(expr.clone()),
-        _ => None,
-    };
-    match list.args.as_slice() {
-        [left, right] => Some((argument(left)?, argument(right)?)),
-        _ => None,
-    }
+    let [left, right] = <[Expr; 2]>::try_from(catalog_syntax::plain_arguments(&list.args)?).ok()?;
+    Some((left, right))
 }
 
 /// Gives function calls and the like Postgres' default name as an alias, where that name is unique in the list.
