@@ -3,6 +3,7 @@
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::{JoinHandle, Thread};
+use std::time::Duration;
 
 use types::{Epoch, EpochRecord, MemoryBudget, ObjectId};
 
@@ -23,6 +24,9 @@ impl types::ToSqlState for DataflowError {
         }
     }
 }
+
+/// Longest time one activation of an operator may take before other dataflows get their turn.
+const FUEL: Duration = Duration::from_millis(2);
 
 /// W worker threads. Commands are sent from one thread at a time (the epoch clock), in one order for all workers.
 pub struct Runtime {
@@ -57,6 +61,7 @@ impl Runtime {
                 events: events.clone(),
                 stats: shared.clone(),
                 budget: budget.clone(),
+                fuel: FUEL,
             };
             worker::run(worker, context);
         })

@@ -168,6 +168,10 @@ impl Follower {
     /// Sends the snapshot, then every change, until the client goes or the relation does.
     async fn follow(&self, mut pin: Pin, snapshot: bool) {
         let mut seen = pin.epoch();
+        if let Some(error) = self.relation.error_at(seen) {
+            self.end(error).await;
+            return;
+        }
         if snapshot && !self.send_snapshot(seen).await {
             return;
         }
@@ -177,12 +181,10 @@ impl Follower {
         let mut moved = self.shared.oracle.subscribe();
         loop {
             moved.borrow_and_update();
-            if let Some(error) = self.gone() {
-                // The client may be gone as well.
-                let _ = self.sender.send(Err(error)).await;
-                return;
-            }
-            let frontier = self.shared.oracle.frontier(self.relation.id).unwrap_or(seen);
+            let frontier = match self.reached() {
+                Ok(frontier) => frontier,
+                Err(error) => return self.end(error).await,
+            };
             if frontier > seen {
                 let batches = self.changes(seen, frontier);
                 if !self.send(batches).await {
@@ -199,15 +201,19 @@ impl Follower {
         }
     }
 
-    fn gone(&self) -> Option<SqlError> {
-        if let Some(failure) = self.shared.oracle.failure(self.relation.id) {
-            return Some(failure);
-        }
-        if self.shared.relation(self.relation.id).is_none() {
+    /// Up to where the relation is complete, unless it has failed, is gone, or holds an error there. What is applied
+    /// beyond it does not count: one worker may have an error whose retraction another is about to apply.
+    fn reached(&self) -> Result<Epoch, SqlError> {
+        let frontier = self.shared.oracle.progress(self.relation.id).unwrap_or_else(|| {
             let message = "the subscribed relation was dropped";
-            return Some(SqlError::new(types::SqlState::UndefinedTable, message));
-        }
-        self.relation.error_at(Epoch::MAX)
+            Err(SqlError::new(types::SqlState::UndefinedTable, message))
+        })?;
+        self.relation.error_at(frontier).map_or(Ok(frontier), Err)
+    }
+
+    async fn end(&self, error: SqlError) {
+        // The client may be gone as well.
+        let _ = self.sender.send(Err(error)).await;
     }
 
     async fn send(&self, batches: Vec<RecordBatch>) -> bool {
