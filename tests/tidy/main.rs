@@ -11,6 +11,7 @@ use std::process::Command;
 const LAYERS: &[(&str, &[&str])] = &[
     ("types", &[]),
     ("state", &["types"]),
+    ("pattern", &[]),
     ("kernels", &["types"]),
     ("operators", &["types", "state", "kernels"]),
     ("connectors", &["types"]),
