@@ -170,7 +170,8 @@ impl Host {
                 Ok(Progress::More) => {}
                 Ok(Progress::Done { deadline_us }) => {
                     if let Some(at_us) = deadline_us {
-                        (self.context.events)(Event::Deadline { dataflow: self.context.dataflow, at_us });
+                        let HostContext { dataflow, operator_id: operator, worker, .. } = self.context;
+                        (self.context.events)(Event::Deadline { dataflow, operator, worker, at_us });
                     }
                     return Some(());
                 }

@@ -161,7 +161,7 @@ impl Shared {
         write: impl FnOnce(u64) -> TableWrite,
     ) -> Result<u64, SqlError> {
         self.gate
-            .append(self.journal(), &self.clock, kind, payload, |position| ClockMessage::Table(write(position)))
+            .append(self.journal(), &self.clock, kind, payload, |position| write(position).into())
             .map_err(|e| e.to_sql_error())
     }
 
@@ -209,13 +209,13 @@ pub(crate) fn event_handler(
                 relation.retention.release(&relation.shards, &oracle, epoch, complete, now_us());
             }
             // Errors mean the clock has stopped: then nobody waits for it.
-            let _ = clock.send(ClockMessage::Sealed);
+            let _ = clock.send(ClockMessage::Sealed { dataflow, epoch });
         }
         Event::Cut { dataflow, operator, worker, epoch, cut } => {
             checkpointer.cut(dataflow, operator, worker, epoch, cut);
         }
-        Event::Deadline { dataflow, at_us } => {
-            let _ = clock.send(ClockMessage::Deadline { dataflow, at_us });
+        Event::Deadline { dataflow, operator, worker, at_us } => {
+            let _ = clock.send(ClockMessage::Deadline { dataflow, operator, worker, at_us });
         }
         Event::Failed { dataflow, operator, error } => {
             tracing::error!(relation = %dataflow, operator, error = %error, "dataflow stopped");

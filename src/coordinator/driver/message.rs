@@ -27,7 +27,10 @@ pub enum Message<P: Ports> {
         epoch: Epoch,
         position: u64,
     },
-    AddSource(Box<SourceEntry<P::History>>),
+    AddSource {
+        entry: Box<SourceEntry<P::History>>,
+        kept: P::Source,
+    },
     /// A source's feed was started: it is stopped with the source.
     SetFeed {
         source: ObjectId,

@@ -95,8 +95,9 @@ impl<P: Ports> Driver<P> {
             // The tick that follows looks at how much is durable.
             Message::Durable => {}
             Message::Logged { epoch, position } => self.step(Input::Logged { epoch, position }),
-            Message::AddSource(entry) => {
+            Message::AddSource { entry, kept } => {
                 let SourceEntry { source, state, options } = *entry;
+                self.ports.add_source(source, kept);
                 self.step(Input::AddSource { source, state, options });
             }
             Message::SetFeed { source, feed } => {
@@ -106,6 +107,7 @@ impl<P: Ports> Driver<P> {
             Message::StopFeed { source } => self.stop_feed(source),
             Message::RemoveSource { source } => {
                 self.stop_feed(source);
+                self.ports.remove_source(source);
                 self.step(Input::RemoveSource { source });
             }
             Message::Create { dataflow, readable, temporary } => {

@@ -15,6 +15,8 @@ pub trait Ports: Send + Sized + 'static {
     type Dataflow: Send;
     /// Rows of one relation on their way to a worker.
     type Batch: Send;
+    /// What is kept of a source beside the machine's knowledge.
+    type Source: Send;
 
     fn now(&self) -> Now;
     /// How far the journal is on disk.
@@ -53,6 +55,8 @@ pub trait Ports: Send + Sized + 'static {
     fn catalog_changed(&mut self, catalog: Self::Catalog, position: u64);
     /// `waiting` are answered when it is on disk.
     fn checkpoint(&mut self, plan: CheckpointPlan<Self::History>, waiting: Vec<oneshot::Sender<()>>);
+    fn add_source(&mut self, source: ObjectId, kept: Self::Source);
+    fn remove_source(&mut self, source: ObjectId);
     fn source_failed(&mut self, source: ObjectId, error: SqlError);
     fn shut_down(&mut self);
 }

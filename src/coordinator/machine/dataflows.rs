@@ -128,12 +128,7 @@ impl<H: History> Machine<H> {
     }
 
     /// The dataflows that an epoch concerns.
-    pub(super) fn concerned(
-        &self,
-        touched: &BTreeSet<ObjectId>,
-        due: &BTreeSet<ObjectId>,
-        all: bool,
-    ) -> Vec<ObjectId> {
+    pub(super) fn concerned(&self, touched: &BTreeSet<ObjectId>, due: &BTreeSet<ObjectId>, all: bool) -> Vec<ObjectId> {
         let taking_part = self.dataflows.iter().filter(|(_, d)| d.joined && !d.failed);
         let reached = |d: &Dataflow| d.roots.iter().any(|root| touched.contains(root));
         taking_part.filter(|(id, d)| all || due.contains(id) || reached(d)).map(|(id, _)| *id).collect()

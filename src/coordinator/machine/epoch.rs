@@ -100,10 +100,6 @@ impl<H: History> Machine<H> {
         self.effects.push(Effect::Opened { epoch, concerned: concerned.clone(), rows });
         let mut record = EpochRecord::new(epoch, wall_time_us, self.watermarks());
         record.checkpoint = checkpoint;
-        match checkpoint {
-            true => self.begin_checkpoint(now, epoch, &concerned),
-            false => self.checkpoints.dirty = true,
-        }
         for entering in opening.entering {
             self.effects.push(match entering {
                 Entering::Chunk { ticket, source, watermark } => {
@@ -111,6 +107,11 @@ impl<H: History> Machine<H> {
                 }
                 Entering::Write { ticket, tables } => Effect::FeedWrite { ticket, epoch, tables },
             });
+        }
+        // What sources have counted up to here belongs to the checkpoint.
+        match checkpoint {
+            true => self.begin_checkpoint(now, epoch, &concerned),
+            false => self.checkpoints.dirty = true,
         }
         self.effects.push(Effect::Advance { record, concerned });
         if !opening.writers.is_empty() {

@@ -120,7 +120,8 @@ impl Script {
 fn show(out: &mut String, effect: &Effect<Lines>) {
     let line = match effect {
         Effect::Log { entries, urgent } => {
-            let entries: Vec<String> = entries.iter().map(|e| format!("{}:{:?}", e.epoch, e.sources[&SOURCE])).collect();
+            let entries: Vec<String> =
+                entries.iter().map(|e| format!("{}:{:?}", e.epoch, e.sources[&SOURCE])).collect();
             format!("log {}{}", entries.join(" "), if *urgent { " urgent" } else { "" })
         }
         Effect::Opened { epoch, concerned, .. } => format!("open {epoch} {concerned:?}"),
@@ -255,9 +256,9 @@ fn a_checkpoint_ends_before_the_first_write_that_waits() {
     script.step(Input::CheckpointNow(Ticket(99))).durable(2);
     script.check(expect![[r#"
         open 12 [ObjectId(2), ObjectId(3)]
-        checkpoint 12 position 3 of [ObjectId(2), ObjectId(3)]
         feed write 3 in 12 of [ObjectId(2)]
         feed write 4 in 12 of [ObjectId(2)]
+        checkpoint 12 position 3 of [ObjectId(2), ObjectId(3)]
         advance 12
         acknowledge 12
         tell 3 epoch 12
