@@ -5,11 +5,14 @@
 //! * `driver/`: feeds the machine and carries its effects out on `Ports`, which the engine implements on its threads
 //!   and the simulation on a pretended world. It keeps what the machine knows by ticket only: rows, graphs, replies.
 //!
+//! * `oracle.rs`: how far each relation has sealed, and which epoch a query reads; shared by clock, workers and sessions.
+//!
 //! Invariants: epochs only grow; a durable write enters exactly one epoch, in journal order; nothing is acknowledged
 //! before its epoch is on its way; what an epoch decided about sources is logged before any later epoch is.
 
 pub mod driver;
 pub mod machine;
+pub mod oracle;
 
 pub use driver::{Driver, Entered, Message, Ports, Reply, SourceChunk, SourceEntry, StopFeed, TableRows, TableWrite};
 pub use machine::{

@@ -15,6 +15,7 @@ mod ports;
 mod render;
 mod runtime;
 mod stats;
+mod stepped;
 mod taps;
 mod worker;
 
@@ -22,6 +23,7 @@ pub use command::{CreateDataflow, Event, FeedBatch, RestoredBatch, RestoredState
 pub use graph::{DataflowGraph, Edge, Exchange, Node, NodeKind};
 pub use runtime::{DataflowError, Runtime};
 pub use stats::{OperatorReading, StatsRegistry};
+pub use stepped::Stepped;
 
 #[cfg(test)]
 mod tests;

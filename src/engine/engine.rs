@@ -18,12 +18,12 @@ use crate::gate::JournalGate;
 use crate::jobs::Jobs;
 use crate::late_counts::LateCounts;
 use crate::log::{CatalogEntry, KIND_CATALOG};
-use crate::oracle::Oracle;
 use crate::recovery;
 use crate::relation::{Relation, SourceRuntime};
 use crate::session::{Session, SessionRegistry};
 use crate::tables::TableWriters;
 use crate::time::now_us;
+use coordinator::oracle::Oracle;
 
 /// A running database. Cheap to clone; the last clone does not stop it, [`Engine::shutdown`] does.
 #[derive(Clone)]

@@ -1,6 +1,6 @@
 //! The database: sessions, statements, epochs, reads, durability. Everything a client can do, without the wire.
 //!
-//! Where to read: `engine.rs` (what is shared), `recovery/` (opening), `clock/` (input → epochs), `oracle.rs`
+//! Where to read: `engine.rs` (what is shared), `recovery/` (opening), `clock/` (input → epochs), crate `coordinator`
 //! (which epoch a query reads), `feed.rs` + `history.rs` (sources), `keeper.rs` (what sources leave out), `derived.rs`
 //! (columns that are computed), `tables.rs` (writes), `dataflows.rs` (bringing a
 //! view to life), `checkpoint.rs`, `session.rs` + `statements/` (one file per statement), `reads/` (DataFusion),
@@ -24,7 +24,6 @@ mod left_out;
 mod log;
 mod logged;
 mod metrics;
-mod oracle;
 mod parameters;
 mod reads;
 mod recovery;

@@ -19,9 +19,9 @@ use crate::gate::JournalGate;
 use crate::history::{HistoryEvent, SourceHistory};
 use crate::late_counts::LateCounts;
 use crate::log::{EpochEntry as LoggedEpoch, KIND_EPOCH};
-use crate::oracle::Oracle;
 use crate::source_stats::SourceStats;
 use crate::time::now_us;
+use coordinator::oracle::Oracle;
 
 impl History for SourceHistory {
     type Event = HistoryEvent;

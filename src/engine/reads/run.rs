@@ -22,7 +22,7 @@ use super::row_subquery::BoundSubquery;
 use super::source_scan::SourceProvider;
 use crate::api::RowStream;
 use crate::engine::Shared;
-use crate::oracle::Pin;
+use coordinator::oracle::Pin;
 
 /// Batches that may wait for a slow client.
 const QUEUE_BATCHES_MAX: usize = 4;

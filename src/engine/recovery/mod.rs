@@ -26,11 +26,11 @@ use crate::gate::JournalGate;
 use crate::late_counts::LateCounts;
 use crate::log::{CatalogEntry, EpochEntry, KIND_CATALOG, KIND_EPOCH, KIND_TABLE_ROWS};
 use crate::logged::LoggedSteps;
-use crate::oracle::Oracle;
 use crate::relation::Relation;
 use crate::statements::building;
 use crate::tables;
 use crate::time::now_us;
+use coordinator::oracle::Oracle;
 use sources::{register_sources, restart_feeds};
 
 pub(crate) use sources::{configure, register_source};

@@ -17,10 +17,10 @@ use super::{Context, names};
 use crate::api::{Column, Described, Response, RowStream};
 use crate::dataflows;
 use crate::engine::Shared;
-use crate::oracle::{Pin, too_old};
 use crate::reads::{RowSender, produced};
 use crate::relation::Relation;
 use crate::session::Session;
+use coordinator::oracle::{Pin, too_old};
 
 /// Batches that may wait for a slow client.
 const QUEUE_BATCHES_MAX: usize = 16;

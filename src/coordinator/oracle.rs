@@ -277,7 +277,7 @@ impl Oracle {
 }
 
 /// 72000: the changes since `epoch` are not kept.
-pub(crate) fn too_old(epoch: Epoch) -> SqlError {
+pub fn too_old(epoch: Epoch) -> SqlError {
     SqlError::new(SqlState::SnapshotTooOld, format!("epoch {epoch} is not kept any more"))
         .with_detail(
             "History goes back as far as retain_history says, to the creation of the view and to the last restart.",
