@@ -42,6 +42,9 @@ pub(crate) struct ServeArguments {
     /// Configuration file with the same keys [default: ./highwater.toml if it exists]
     #[arg(long, env = "HIGHWATER_CONFIG", value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
+    /// Start although acknowledged changes are missing from the journal, without them; damaged files are kept
+    #[arg(long)]
+    pub(crate) accept_data_loss: bool,
     #[command(flatten)]
     pub(crate) settings: Settings,
 }

@@ -21,6 +21,7 @@ const DEFAULT_MEMORY_LIMIT: &str = "75%";
 pub(crate) struct ServeConfig {
     /// `None`: in memory.
     pub(crate) data_dir: Option<PathBuf>,
+    pub(crate) accept_data_loss: bool,
     pub(crate) listen: SocketAddr,
     pub(crate) http: Option<SocketAddr>,
     pub(crate) workers: usize,
@@ -41,7 +42,9 @@ impl ServeConfig {
         if given.in_memory == Some(true) && given.data_dir.is_some() {
             return Err(usage("--in-memory and --data-dir exclude each other"));
         }
-        resolve(merge(given, file))
+        // Neither environment nor file: it is for one start.
+        let accept_data_loss = arguments.accept_data_loss;
+        Ok(ServeConfig { accept_data_loss, ..resolve(merge(given, file))? })
     }
 
     /// A server on free loopback ports for one command, without HTTP.
@@ -106,7 +109,16 @@ fn resolve(settings: Settings) -> anyhow::Result<ServeConfig> {
         _ => Some(settings.data_dir.unwrap_or_else(|| DEFAULT_DATA_DIR.into())),
     };
     let log_format = settings.log_format.unwrap_or_default();
-    Ok(ServeConfig { data_dir, listen, http, workers, memory_limit_bytes, log_format, checkpoint_interval })
+    Ok(ServeConfig {
+        data_dir,
+        accept_data_loss: false,
+        listen,
+        http,
+        workers,
+        memory_limit_bytes,
+        log_format,
+        checkpoint_interval,
+    })
 }
 
 /// Without roles, passwords and TLS, only this machine may connect unless the user insists.

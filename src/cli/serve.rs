@@ -21,6 +21,7 @@ impl Running {
     pub(crate) async fn start(config: &ServeConfig) -> anyhow::Result<Running> {
         let engine = Engine::open(EngineConfig {
             data_dir: config.data_dir.clone(),
+            accept_data_loss: config.accept_data_loss,
             workers: config.workers,
             memory_limit_bytes: config.memory_limit_bytes,
             checkpoint_interval: config.checkpoint_interval,

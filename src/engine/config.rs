@@ -9,6 +9,8 @@ use types::limits;
 pub struct EngineConfig {
     /// `None`: everything in memory, nothing survives.
     pub data_dir: Option<PathBuf>,
+    /// Open even if acknowledged entries are missing from the journal, without them.
+    pub accept_data_loss: bool,
     pub workers: usize,
     pub memory_limit_bytes: usize,
     pub checkpoint_interval: Duration,
@@ -19,6 +21,7 @@ impl EngineConfig {
     pub fn in_memory() -> Self {
         EngineConfig {
             data_dir: None,
+            accept_data_loss: false,
             workers: 1,
             memory_limit_bytes: 1 << 30,
             checkpoint_interval: Duration::from_millis(limits::CHECKPOINT_INTERVAL_MS),

@@ -54,7 +54,10 @@ struct Beyond {
 
 pub(crate) fn open(config: EngineConfig) -> Result<Engine, SqlError> {
     let (store, recovered) = match &config.data_dir {
-        Some(dir) => DurableStore::open(dir, StoreOptions::default()).map_err(|e| e.to_sql_error())?,
+        Some(dir) => {
+            let options = StoreOptions { accept_data_loss: config.accept_data_loss, ..StoreOptions::default() };
+            DurableStore::open(dir, options).map_err(|e| e.to_sql_error())?
+        }
         None => DurableStore::in_memory(),
     };
     let beyond = read_beyond(&recovered)?;
