@@ -25,11 +25,11 @@ impl Running {
             workers: config.workers,
             memory_limit_bytes: config.memory_limit_bytes,
             checkpoint_interval: config.checkpoint_interval,
+            sessions: config.sessions,
         })
         .await
         .map_err(|error| anyhow::Error::msg(crate::error_text::of_sql_error(&error)))?;
-        let front =
-            ServerConfig { listen: config.listen, http: config.http, max_connections: server::MAX_CONNECTIONS_DEFAULT };
+        let front = ServerConfig { listen: config.listen, http: config.http };
         match Server::start(engine.clone(), front).await {
             Ok(server) => Ok(Running { engine, server }),
             Err(error) => {

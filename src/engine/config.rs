@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use types::limits;
 
+use crate::sessions::SessionLimits;
+
 #[derive(Debug, Clone)]
 pub struct EngineConfig {
     /// `None`: everything in memory, nothing survives.
@@ -14,6 +16,7 @@ pub struct EngineConfig {
     pub workers: usize,
     pub memory_limit_bytes: usize,
     pub checkpoint_interval: Duration,
+    pub sessions: SessionLimits,
 }
 
 impl EngineConfig {
@@ -25,6 +28,7 @@ impl EngineConfig {
             workers: 1,
             memory_limit_bytes: 1 << 30,
             checkpoint_interval: Duration::from_millis(limits::CHECKPOINT_INTERVAL_MS),
+            sessions: SessionLimits::default(),
         }
     }
 }

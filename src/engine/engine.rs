@@ -20,7 +20,8 @@ use crate::late_counts::LateCounts;
 use crate::log::{CatalogEntry, KIND_CATALOG};
 use crate::recovery;
 use crate::relation::{Relation, SourceRuntime};
-use crate::session::{Session, SessionRegistry};
+use crate::session::Session;
+use crate::sessions::SessionRegistry;
 use crate::tables::TableWriters;
 use crate::time::now_us;
 use coordinator::oracle::Oracle;
@@ -46,7 +47,7 @@ pub(crate) struct Shared {
     pub ddl: tokio::sync::Mutex<()>,
     pub tables: TableWriters,
     pub jobs: Jobs,
-    pub sessions: SessionRegistry,
+    pub sessions: Arc<SessionRegistry>,
     /// CPU-bound reads run here, never on the caller's runtime.
     pub queries: Mutex<Option<tokio::runtime::Runtime>>,
     pub query_handle: tokio::runtime::Handle,
@@ -69,6 +70,11 @@ impl Engine {
 
     pub fn session(&self, user: &str, database: &str, parameters: Vec<(String, String)>) -> Result<Session, SqlError> {
         Session::new(self.clone(), user, database, parameters)
+    }
+
+    /// Serves a cancel request of the wire; says nothing of the outcome.
+    pub fn cancel(&self, session: u32, key: &[u8]) {
+        self.shared.sessions.cancel_with_key(session, key);
     }
 
     /// Recovered and serving reads.

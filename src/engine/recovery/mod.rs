@@ -27,6 +27,7 @@ use crate::late_counts::LateCounts;
 use crate::log::{CatalogEntry, EpochEntry, KIND_CATALOG, KIND_EPOCH, KIND_TABLE_ROWS};
 use crate::logged::LoggedSteps;
 use crate::relation::Relation;
+use crate::sessions::SessionRegistry;
 use crate::statements::building;
 use crate::tables;
 use crate::time::now_us;
@@ -234,7 +235,7 @@ fn start(
         ddl: tokio::sync::Mutex::new(()),
         tables: Default::default(),
         jobs: Default::default(),
-        sessions: Default::default(),
+        sessions: Arc::new(SessionRegistry::new(config.sessions)),
         query_handle: queries.handle().clone(),
         queries: Mutex::new(Some(queries)),
         next_id: payload.catalog.next_id.max(leftover).into(),
