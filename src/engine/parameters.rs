@@ -6,8 +6,6 @@ use std::time::Duration;
 
 use types::{SqlError, SqlState};
 
-use crate::sessions::SessionLimits;
-
 /// The version clients are told: psql chooses its catalog queries by it.
 pub const SERVER_VERSION: &str = "15.0";
 pub const SERVER_VERSION_NUM: &str = "150000";
@@ -30,7 +28,6 @@ const KNOWN: &[(&str, &str, bool)] = &[
     ("is_superuser", "on", true),
     ("jit", "off", false),
     ("lock_timeout", "0", false),
-    ("max_connections", "100", false),
     ("max_identifier_length", "63", false),
     ("row_security", "off", false),
     ("search_path", "\"$user\", public", false),
@@ -40,7 +37,6 @@ const KNOWN: &[(&str, &str, bool)] = &[
     ("session_authorization", "", true),
     ("standard_conforming_strings", "on", true),
     ("statement_timeout", "0", false),
-    ("superuser_reserved_connections", "3", false),
     ("synchronize_seqscans", "on", false),
     ("TimeZone", "UTC", true),
     ("transaction_isolation", "serializable", false),
@@ -51,17 +47,12 @@ const READ_ONLY: &[&str] = &[
     "in_hot_standby",
     "integer_datetimes",
     "is_superuser",
-    "max_connections",
     "max_identifier_length",
     "server_encoding",
     "server_version",
     "server_version_num",
     "session_authorization",
-    "superuser_reserved_connections",
 ];
-
-/// Of the read-only ones: options of the server.
-const SERVER_OPTIONS: &[&str] = &["max_connections", "superuser_reserved_connections"];
 
 /// The parameters of one session.
 #[derive(Debug, Clone)]
@@ -76,12 +67,10 @@ fn known(name: &str) -> Option<&'static (&'static str, &'static str, bool)> {
 }
 
 impl Parameters {
-    pub fn new(user: &str, limits: SessionLimits) -> Self {
+    pub fn new(user: &str) -> Self {
         let mut values: BTreeMap<String, String> =
             KNOWN.iter().map(|(name, value, _)| (name.to_string(), value.to_string())).collect();
         values.insert("session_authorization".into(), user.into());
-        values.insert("max_connections".into(), limits.sessions_max.to_string());
-        values.insert("superuser_reserved_connections".into(), limits.reserved.to_string());
         Parameters { defaults: values.clone(), values, changed: vec![] }
     }
 
@@ -103,8 +92,7 @@ impl Parameters {
     pub fn set(&mut self, name: &str, value: &str) -> Result<bool, SqlError> {
         let name = canonical(name);
         if READ_ONLY.contains(&name.as_str()) {
-            let without = if is_server_option(&name) { " without restarting the server" } else { "" };
-            let message = format!("parameter \"{name}\" cannot be changed{without}");
+            let message = format!("parameter \"{name}\" cannot be changed");
             return Err(SqlError::new(SqlState::CantChangeRuntimeParam, message));
         }
         let value = self.checked(&name, value)?;
@@ -185,17 +173,8 @@ impl Parameters {
         self.defaults.get(&canonical(name)).cloned()
     }
 
-    fn is_read_only(&self, name: &str) -> bool {
+    pub fn is_read_only(&self, name: &str) -> bool {
         READ_ONLY.contains(&canonical(name).as_str())
-    }
-
-    /// When a parameter can be changed, as `pg_settings` words it.
-    pub fn context(&self, name: &str) -> &'static str {
-        match () {
-            () if is_server_option(name) => "postmaster",
-            () if self.is_read_only(name) => "internal",
-            () => "user",
-        }
     }
 
     pub fn has_changed(&self) -> bool {
@@ -222,10 +201,6 @@ impl Parameters {
         let path: Vec<String> = path.filter(|part| !part.is_empty() && part != "$user").collect();
         if path.is_empty() { vec![catalog::DEFAULT_SCHEMA.into()] } else { path }
     }
-}
-
-fn is_server_option(name: &str) -> bool {
-    SERVER_OPTIONS.contains(&canonical(name).as_str())
 }
 
 fn canonical(name: &str) -> String {

@@ -14,7 +14,7 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
 use operators::arrangement::Shard;
 
-use coordinator::oracle::Pin;
+use crate::oracle::Pin;
 
 /// A relation at the pinned epoch.
 #[derive(Debug)]
