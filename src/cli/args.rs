@@ -42,6 +42,9 @@ pub(crate) struct ServeArguments {
     /// Configuration file with the same keys [default: ./highwater.toml if it exists]
     #[arg(long, env = "HIGHWATER_CONFIG", value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
+    /// Start although acknowledged changes are missing from the journal, without them; damaged files are kept
+    #[arg(long)]
+    pub(crate) accept_data_loss: bool,
     #[command(flatten)]
     pub(crate) settings: Settings,
 }
@@ -68,6 +71,12 @@ pub(crate) struct Settings {
     /// Bytes, a percentage of the machine's memory, or a size such as 1GB [default: 75%]
     #[arg(long, env = "HIGHWATER_MEMORY_LIMIT", value_name = "SIZE")]
     pub(crate) memory_limit: Option<String>,
+    /// Sessions at a time [default: 100]
+    #[arg(long, env = "HIGHWATER_MAX_CONNECTIONS", value_name = "N")]
+    pub(crate) max_connections: Option<usize>,
+    /// Of those, kept for the users "highwater" and "postgres" [default: 3]
+    #[arg(long, env = "HIGHWATER_SUPERUSER_RESERVED_CONNECTIONS", value_name = "N")]
+    pub(crate) superuser_reserved_connections: Option<usize>,
     /// How log lines look [default: text]
     #[arg(long, env = "HIGHWATER_LOG_FORMAT", value_name = "FORMAT")]
     pub(crate) log_format: Option<LogFormat>,

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
+use engine::SessionLimits;
 
 use crate::args::{LogFormat, ServeArguments, Settings};
 use crate::memory_size;
@@ -14,6 +15,8 @@ const DEFAULT_FILE: &str = "highwater.toml";
 const DEFAULT_DATA_DIR: &str = "./highwater-data";
 const DEFAULT_LISTEN: &str = "127.0.0.1:7432";
 const DEFAULT_HTTP: &str = "127.0.0.1:7480";
+/// As in Postgres.
+const CONNECTIONS_MAX: usize = 262_143;
 const DEFAULT_MEMORY_LIMIT: &str = "75%";
 
 /// Everything checked and filled in.
@@ -21,12 +24,14 @@ const DEFAULT_MEMORY_LIMIT: &str = "75%";
 pub(crate) struct ServeConfig {
     /// `None`: in memory.
     pub(crate) data_dir: Option<PathBuf>,
+    pub(crate) accept_data_loss: bool,
     pub(crate) listen: SocketAddr,
     pub(crate) http: Option<SocketAddr>,
     pub(crate) workers: usize,
     pub(crate) memory_limit_bytes: usize,
     pub(crate) log_format: LogFormat,
     pub(crate) checkpoint_interval: Duration,
+    pub(crate) sessions: SessionLimits,
 }
 
 impl ServeConfig {
@@ -41,7 +46,9 @@ impl ServeConfig {
         if given.in_memory == Some(true) && given.data_dir.is_some() {
             return Err(usage("--in-memory and --data-dir exclude each other"));
         }
-        resolve(merge(given, file))
+        // Neither environment nor file: it is for one start.
+        let accept_data_loss = arguments.accept_data_loss;
+        Ok(ServeConfig { accept_data_loss, ..resolve(merge(given, file))? })
     }
 
     /// A server on free loopback ports for one command, without HTTP.
@@ -76,6 +83,8 @@ fn merge(given: Settings, file: Settings) -> Settings {
         http: given.http.or(file.http),
         workers: given.workers.or(file.workers),
         memory_limit: given.memory_limit.or(file.memory_limit),
+        max_connections: given.max_connections.or(file.max_connections),
+        superuser_reserved_connections: given.superuser_reserved_connections.or(file.superuser_reserved_connections),
         log_format: given.log_format.or(file.log_format),
         checkpoint_interval: given.checkpoint_interval.or(file.checkpoint_interval),
         insecure: given.insecure.or(file.insecure),
@@ -106,7 +115,34 @@ fn resolve(settings: Settings) -> anyhow::Result<ServeConfig> {
         _ => Some(settings.data_dir.unwrap_or_else(|| DEFAULT_DATA_DIR.into())),
     };
     let log_format = settings.log_format.unwrap_or_default();
-    Ok(ServeConfig { data_dir, listen, http, workers, memory_limit_bytes, log_format, checkpoint_interval })
+    let sessions = session_limits(settings.max_connections, settings.superuser_reserved_connections)?;
+    Ok(ServeConfig {
+        data_dir,
+        accept_data_loss: false,
+        listen,
+        http,
+        workers,
+        memory_limit_bytes,
+        log_format,
+        checkpoint_interval,
+        sessions,
+    })
+}
+
+fn session_limits(sessions_max: Option<usize>, reserved: Option<usize>) -> anyhow::Result<SessionLimits> {
+    let default = SessionLimits::default();
+    let sessions_max = sessions_max.unwrap_or(default.sessions_max);
+    if !(1..=CONNECTIONS_MAX).contains(&sessions_max) {
+        return Err(usage(format!("--max-connections must be between 1 and {CONNECTIONS_MAX}")));
+    }
+    // The default must not refuse a small number of connections.
+    let reserved = reserved.unwrap_or(default.reserved.min(sessions_max - 1));
+    if reserved >= sessions_max {
+        return Err(usage(format!(
+            "--superuser-reserved-connections ({reserved}) must be less than --max-connections ({sessions_max})"
+        )));
+    }
+    Ok(SessionLimits { sessions_max, reserved })
 }
 
 /// Without roles, passwords and TLS, only this machine may connect unless the user insists.
@@ -169,9 +205,27 @@ mod tests {
     }
 
     #[test]
+    fn connections_have_a_reserve() {
+        let limits = |file: &str| config(Settings::default(), file).unwrap().sessions;
+        assert_eq!(limits(""), SessionLimits { sessions_max: 100, reserved: 3 });
+        assert_eq!(limits("max-connections = 500"), SessionLimits { sessions_max: 500, reserved: 3 });
+        assert_eq!(limits("max-connections = 2"), SessionLimits { sessions_max: 2, reserved: 1 });
+        let both = "max-connections = 10\nsuperuser-reserved-connections = 0";
+        assert_eq!(limits(both), SessionLimits { sessions_max: 10, reserved: 0 });
+    }
+
+    #[test]
     fn mistakes_are_refused() {
-        for file in ["wokers = 1", "workers = 0", "listen = 'x'", "checkpoint-interval = '-1 s'", "memory-limit = 'x'"]
-        {
+        let files = [
+            "wokers = 1",
+            "workers = 0",
+            "listen = 'x'",
+            "checkpoint-interval = '-1 s'",
+            "memory-limit = 'x'",
+            "max-connections = 0",
+            "max-connections = 5\nsuperuser-reserved-connections = 5",
+        ];
+        for file in files {
             assert!(config(Settings::default(), file).is_err(), "{file}");
         }
     }

@@ -21,14 +21,15 @@ impl Running {
     pub(crate) async fn start(config: &ServeConfig) -> anyhow::Result<Running> {
         let engine = Engine::open(EngineConfig {
             data_dir: config.data_dir.clone(),
+            accept_data_loss: config.accept_data_loss,
             workers: config.workers,
             memory_limit_bytes: config.memory_limit_bytes,
             checkpoint_interval: config.checkpoint_interval,
+            sessions: config.sessions,
         })
         .await
         .map_err(|error| anyhow::Error::msg(crate::error_text::of_sql_error(&error)))?;
-        let front =
-            ServerConfig { listen: config.listen, http: config.http, max_connections: server::MAX_CONNECTIONS_DEFAULT };
+        let front = ServerConfig { listen: config.listen, http: config.http };
         match Server::start(engine.clone(), front).await {
             Ok(server) => Ok(Running { engine, server }),
             Err(error) => {

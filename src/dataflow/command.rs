@@ -93,7 +93,7 @@ pub enum Event {
     /// One operator's cut at a checkpoint epoch. Every operator of every worker sends one.
     Cut { dataflow: ObjectId, operator: u32, worker: usize, epoch: Epoch, cut: Cut },
     /// An operator wants an epoch at this wall-clock time although nothing may arrive.
-    Deadline { dataflow: ObjectId, at_us: i64 },
+    Deadline { dataflow: ObjectId, operator: u32, worker: usize, at_us: i64 },
     /// The dataflow stopped: an invariant broke or a limit was met.
     Failed { dataflow: ObjectId, operator: u32, error: OperatorError },
 }

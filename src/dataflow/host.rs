@@ -15,9 +15,6 @@ use crate::command::Event;
 use crate::container::Content;
 use crate::stats::OperatorCounters;
 
-/// Longest time one activation may take before other dataflows get their turn.
-const FUEL: Duration = Duration::from_millis(2);
-
 /// The records that concern one dataflow on one worker, oldest first, shared by its hosts.
 #[derive(Default)]
 pub struct RecordQueue {
@@ -44,9 +41,11 @@ impl RecordQueue {
     }
 }
 
-/// Receives the sealed output of a dataflow's last operator on this worker.
+/// Receives the output of a dataflow's last operator on this worker.
 pub trait Tap {
+    /// A part of what `epoch` has changed.
     fn publish(&mut self, epoch: Epoch, rows: Vec<DeltaBatch>, errors: Vec<ErrorDelta>);
+    /// Everything of `epoch` has been published.
     fn sealed(&mut self, epoch: Epoch);
 }
 
@@ -58,6 +57,8 @@ pub struct HostContext {
     pub records: Rc<RefCell<RecordQueue>>,
     pub counters: Arc<OperatorCounters>,
     pub memory: MemoryUse,
+    /// Longest time one activation may take before other dataflows get their turn.
+    pub fuel: Duration,
     pub events: Arc<dyn Fn(Event) + Send + Sync>,
     /// Set on the last operator only.
     pub tap: Option<Rc<RefCell<dyn Tap>>>,
@@ -121,7 +122,7 @@ impl Host {
                 }
                 None => break Turn::Again,
             }
-            if start.elapsed() > FUEL {
+            if start.elapsed() >= self.context.fuel {
                 break Turn::Again;
             }
         };
@@ -165,11 +166,12 @@ impl Host {
                 emit(record.epoch, &mut self.out);
             }
             match progress {
-                Ok(Progress::More) if start.elapsed() > FUEL => return None,
+                Ok(Progress::More) if start.elapsed() >= self.context.fuel => return None,
                 Ok(Progress::More) => {}
                 Ok(Progress::Done { deadline_us }) => {
                     if let Some(at_us) = deadline_us {
-                        (self.context.events)(Event::Deadline { dataflow: self.context.dataflow, at_us });
+                        let HostContext { dataflow, operator_id: operator, worker, .. } = self.context;
+                        (self.context.events)(Event::Deadline { dataflow, operator, worker, at_us });
                     }
                     return Some(());
                 }

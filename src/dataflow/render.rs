@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use operators::{BuildContext, Operator, OperatorError, RestoredTable};
 use timely::container::CapacityContainerBuilder;
@@ -12,7 +13,7 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::operators::{Input, Probe};
 use timely::dataflow::{InputHandle, ProbeHandle, Scope, Stream};
 use timely::worker::Worker;
-use types::{MemoryBudget, ObjectId, hash_columns, vnode_of, worker_of};
+use types::{Epoch, MemoryBudget, ObjectId, hash_columns, vnode_of, worker_of};
 
 use crate::command::{CreateDataflow, Event, RestoredBatch, Start};
 use crate::container::Parcel;
@@ -30,6 +31,8 @@ pub struct RenderedInput {
     pub columns: Vec<usize>,
     /// Fed from another dataflow's output on this worker, not from outside.
     pub tapped: bool,
+    /// Tapped: changes up to this epoch lie in the snapshot that it started with.
+    pub contains: Epoch,
     pub port: InputPort,
 }
 
@@ -46,6 +49,7 @@ pub struct Rendered {
 pub struct RenderContext<'a> {
     pub stats: &'a StatsRegistry,
     pub budget: &'a MemoryBudget,
+    pub fuel: Duration,
     pub events: &'a Arc<dyn Fn(Event) + Send + Sync>,
     pub tap: Rc<RefCell<dyn Tap>>,
 }
@@ -70,7 +74,13 @@ pub fn render(
                 (NodeKind::Input { relation, columns }, _) => {
                     let mut port = InputPort::new_with_builder();
                     let stream = scope.input_from(&mut port);
-                    inputs.push(RenderedInput { relation: *relation, columns: columns.clone(), tapped: false, port });
+                    inputs.push(RenderedInput {
+                        relation: *relation,
+                        columns: columns.clone(),
+                        tapped: false,
+                        contains: 0,
+                        port,
+                    });
                     stream
                 }
                 (NodeKind::Operator(_), Some(operator)) => {
@@ -83,6 +93,7 @@ pub fn render(
                             records: records.clone(),
                             counters: context.stats.register(graph.relation, node.id, me),
                             memory: context.budget.account(),
+                            fuel: context.fuel,
                             events: context.events.clone(),
                             tap: (position == last).then(|| context.tap.clone()),
                         },

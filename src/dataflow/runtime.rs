@@ -3,6 +3,7 @@
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::{JoinHandle, Thread};
+use std::time::Duration;
 
 use types::{Epoch, EpochRecord, MemoryBudget, ObjectId};
 
@@ -24,9 +25,13 @@ impl types::ToSqlState for DataflowError {
     }
 }
 
+/// Longest time one activation of an operator may take before other dataflows get their turn.
+const FUEL: Duration = Duration::from_millis(2);
+
 /// W worker threads. Commands are sent from one thread at a time (the epoch clock), in one order for all workers.
 pub struct Runtime {
     commands: Vec<Sender<Command>>,
+    /// None if the workers are stepped by hand.
     threads: Vec<Thread>,
     stats: StatsRegistry,
     joined: Mutex<Option<JoinHandle<()>>>,
@@ -57,6 +62,7 @@ impl Runtime {
                 events: events.clone(),
                 stats: shared.clone(),
                 budget: budget.clone(),
+                fuel: FUEL,
             };
             worker::run(worker, context);
         })
@@ -75,6 +81,11 @@ impl Runtime {
             })
             .map_err(|e| DataflowError::Start { reason: e.to_string() })?;
         Ok(Runtime { commands: senders, threads, stats, joined: Mutex::new(Some(joined)) })
+    }
+
+    /// A runtime without threads, for one worker that is stepped by hand (`stepped.rs`).
+    pub(crate) fn of_one(commands: Sender<Command>, stats: StatsRegistry) -> Runtime {
+        Runtime { commands: vec![commands], threads: vec![], stats, joined: Mutex::default() }
     }
 
     pub fn workers(&self) -> usize {
@@ -137,6 +148,8 @@ impl Runtime {
     fn send(&self, worker: usize, command: Command) {
         // A worker that is gone has aborted the process, or is shutting down.
         let _ = self.commands[worker].send(command);
-        self.threads[worker].unpark();
+        if let Some(thread) = self.threads.get(worker) {
+            thread.unpark();
+        }
     }
 }

@@ -4,21 +4,24 @@
 //! input ports of the readers and advances them. A reader's port may advance past every epoch that either does not
 //! concern the tapped dataflow or has been sealed by it here.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use operators::arrangement::Shard;
-use std::sync::Arc;
 use types::{DeltaBatch, Epoch, ErrorDelta};
 
 use crate::host::Tap;
 
+/// A part of what a dataflow's last operator has produced for an epoch.
+pub type Published = (Epoch, Vec<DeltaBatch>, Vec<ErrorDelta>);
+
 /// The output side of one dataflow on one worker.
 pub struct OutputTap {
     pub shard: Arc<Shard>,
-    /// Sealed but not yet forwarded.
-    pub outbox: VecDeque<(Epoch, Vec<DeltaBatch>, Vec<ErrorDelta>)>,
-    /// Epochs opened for this dataflow and not sealed here yet, oldest first.
-    pub outstanding: VecDeque<Epoch>,
+    /// Published but not yet forwarded. An epoch comes in parts, and only `sealed` says that it is complete.
+    pub outbox: VecDeque<Published>,
+    /// Epochs opened for this dataflow and not sealed here yet.
+    pub outstanding: BTreeSet<Epoch>,
     /// Last epoch sealed here.
     pub sealed: Epoch,
     /// True if nobody reads: nothing is collected.
@@ -27,12 +30,20 @@ pub struct OutputTap {
 
 impl OutputTap {
     pub fn new(shard: Arc<Shard>, sealed: Epoch) -> Self {
-        OutputTap { shard, outbox: VecDeque::new(), outstanding: VecDeque::new(), sealed, idle: true }
+        OutputTap { shard, outbox: VecDeque::new(), outstanding: BTreeSet::new(), sealed, idle: true }
     }
 
     /// The least epoch this relation may still change at, given the newest epoch opened for anyone.
     pub fn upper(&self, opened: Epoch) -> Epoch {
-        self.outstanding.front().copied().unwrap_or(opened + 1)
+        self.outstanding.first().copied().unwrap_or(opened + 1)
+    }
+
+    /// Whether anybody reads. Nobody who comes later wants what still waits: it lies in the snapshot they begin with.
+    pub fn set_idle(&mut self, idle: bool) {
+        self.idle = idle;
+        if idle {
+            self.outbox.clear();
+        }
     }
 }
 
@@ -45,8 +56,6 @@ impl Tap for OutputTap {
 
     fn sealed(&mut self, epoch: Epoch) {
         self.sealed = epoch;
-        while self.outstanding.front().is_some_and(|e| *e <= epoch) {
-            self.outstanding.pop_front();
-        }
+        self.outstanding = self.outstanding.split_off(&(epoch + 1));
     }
 }

@@ -2,24 +2,21 @@
 //! command or a peer wakes it.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
-use arrow::array::RecordBatch;
 use timely::worker::Worker;
-use types::{DeltaBatch, Epoch, EpochRecord, ErrorDelta, MemoryBudget, ObjectId};
+use types::{Epoch, EpochRecord, MemoryBudget, ObjectId};
 
-use crate::command::{Command, CreateDataflow, Event, FeedBatch, Start};
-use crate::container::Parcel;
+use crate::command::{Command, CreateDataflow, Event, Start};
+use crate::ports::{Snapshot, advance_port, feed, forward, move_snapshot};
 use crate::render::{RenderContext, Rendered, RenderedInput, render};
 use crate::stats::StatsRegistry;
 use crate::taps::OutputTap;
 
-/// Batches of a starting snapshot moved per turn, so that a big backfill does not starve other dataflows.
-const SNAPSHOT_BATCHES_PER_TURN: usize = 4;
 /// Upper bound of a sleep; every wake-up is explicit, this only bounds the damage of a lost one.
 const PARK_MAX: Duration = Duration::from_millis(500);
 
@@ -28,15 +25,17 @@ pub struct WorkerContext {
     pub events: Arc<dyn Fn(Event) + Send + Sync>,
     pub stats: StatsRegistry,
     pub budget: MemoryBudget,
+    /// Longest time one activation of an operator may take before other dataflows get their turn.
+    pub fuel: Duration,
 }
 
 /// A rendered dataflow and what this worker knows about its progress.
-struct Hosted {
-    rendered: Rendered,
+pub(crate) struct Hosted {
+    pub rendered: Rendered,
     tap: Rc<RefCell<OutputTap>>,
     feed: FeedState,
     /// Ports that are still being filled from a snapshot, and what waits behind it.
-    snapshots: BTreeMap<usize, Snapshot>,
+    pub snapshots: BTreeMap<usize, Snapshot>,
     reported: Epoch,
 }
 
@@ -49,14 +48,8 @@ enum FeedState {
     Attached,
 }
 
-struct Snapshot {
-    batches: Box<dyn Iterator<Item = RecordBatch> + Send>,
-    errors: Vec<ErrorDelta>,
-    /// Deltas that were sealed meanwhile: they follow the snapshot.
-    behind: VecDeque<(Epoch, Vec<DeltaBatch>, Vec<ErrorDelta>)>,
-}
-
-struct State<'a> {
+/// One worker between two turns.
+pub(crate) struct State<'a> {
     worker: &'a mut Worker,
     context: WorkerContext,
     dataflows: BTreeMap<ObjectId, Hosted>,
@@ -66,26 +59,39 @@ struct State<'a> {
 
 /// Runs until `Shutdown`.
 pub fn run(worker: &mut Worker, context: WorkerContext) {
-    let mut state = State { worker, context, dataflows: BTreeMap::new(), opened: 0 };
-    loop {
-        let mut shutdown = false;
-        while let Ok(command) = state.context.commands.try_recv() {
-            state.move_taps();
-            shutdown |= state.handle(command);
-        }
-        if shutdown {
-            break;
-        }
-        let busy = state.move_snapshots();
-        state.worker.step_or_park(if busy { Some(Duration::ZERO) } else { Some(PARK_MAX) });
-        state.move_taps();
-        state.report();
-    }
-    let ids: Vec<ObjectId> = state.dataflows.keys().copied().collect();
-    ids.into_iter().for_each(|id| state.drop_dataflow(id));
+    let mut state = State::new(worker, context);
+    while state.turn(PARK_MAX) {}
+    state.drop_all();
 }
 
-impl State<'_> {
+impl<'a> State<'a> {
+    pub(crate) fn new(worker: &'a mut Worker, context: WorkerContext) -> Self {
+        State { worker, context, dataflows: BTreeMap::new(), opened: 0 }
+    }
+
+    /// Takes the commands that wait and lets every operator that has something to do run once. With nothing to do it
+    /// sleeps for up to `park`. False after `Shutdown`.
+    pub(crate) fn turn(&mut self, park: Duration) -> bool {
+        let mut shutdown = false;
+        while let Ok(command) = self.context.commands.try_recv() {
+            self.move_taps();
+            shutdown |= self.handle(command);
+        }
+        if shutdown {
+            return false;
+        }
+        let busy = self.move_snapshots();
+        self.worker.step_or_park(Some(if busy { Duration::ZERO } else { park }));
+        self.move_taps();
+        self.report();
+        true
+    }
+
+    pub(crate) fn drop_all(mut self) {
+        let ids: Vec<ObjectId> = self.dataflows.keys().copied().collect();
+        ids.into_iter().for_each(|id| self.drop_dataflow(id));
+    }
+
     /// Carries out one command; true for `Shutdown`.
     fn handle(&mut self, command: Command) -> bool {
         match command {
@@ -115,7 +121,8 @@ impl State<'_> {
                 self.advance(record, &dataflows);
             }
             Command::AdvancePrivate { dataflow, record } => {
-                if self.dataflows.contains_key(&dataflow) {
+                if let Some(hosted) = self.dataflows.get(&dataflow) {
+                    hosted.tap.borrow_mut().outstanding.insert(record.epoch);
                     self.open(dataflow, &record);
                     self.advance_ports(dataflow, record.epoch);
                 }
@@ -138,6 +145,7 @@ impl State<'_> {
         let context = RenderContext {
             stats: &self.context.stats,
             budget: &self.context.budget,
+            fuel: self.context.fuel,
             events: &self.context.events,
             tap: tap.clone(),
         };
@@ -169,10 +177,10 @@ impl State<'_> {
         let mut tap = upstream.tap.borrow_mut();
         tap.idle = false;
         if fresh {
-            let snapshot = tap.shard.snapshot(Epoch::MAX);
-            let errors = snapshot.errors();
-            let batches = snapshot.batches(Some(&input.columns));
-            hosted.snapshots.insert(port, Snapshot { batches, errors, behind: VecDeque::new() });
+            // The relation may hold an epoch of which a part has not left its last operator yet: the snapshot has all of
+            // it, so nothing of it may follow.
+            input.contains = tap.shard.frontier();
+            hosted.snapshots.insert(port, Snapshot::of(&tap.shard, &input.columns));
         }
     }
 
@@ -184,10 +192,10 @@ impl State<'_> {
                     let dataflows = Arc::new(vec![*id]);
                     queue.push(Command::Advance { record: record.clone(), dataflows });
                     // Its readers must not run ahead of it.
-                    self.dataflows[id].tap.borrow_mut().outstanding.push_back(record.epoch);
+                    self.dataflows[id].tap.borrow_mut().outstanding.insert(record.epoch);
                 }
                 Some(_) => {
-                    self.dataflows[id].tap.borrow_mut().outstanding.push_back(record.epoch);
+                    self.dataflows[id].tap.borrow_mut().outstanding.insert(record.epoch);
                     self.open(*id, &record);
                     ready.push(*id);
                 }
@@ -229,7 +237,7 @@ impl State<'_> {
             .rendered
             .inputs
             .iter()
-            .map(|input| self.upstream(id, input).map(|up| up.tap.borrow().upper(opened)))
+            .map(|input| self.upstream(id, input).map(|up| up.upper(opened)))
             .collect();
         let hosted = self.dataflows.get_mut(&id).expect("checked by the caller");
         for (port, upper) in uppers.into_iter().enumerate() {
@@ -254,7 +262,7 @@ impl State<'_> {
                 continue;
             }
             let sealed: Vec<_> = tap.borrow_mut().outbox.drain(..).collect();
-            let upper = tap.borrow().upper(self.opened);
+            let upper = self.dataflows[&id].upper(self.opened);
             for reader in self.dataflows.values_mut() {
                 forward(reader, id, &sealed, upper);
             }
@@ -307,92 +315,19 @@ impl State<'_> {
         let read: Vec<ObjectId> =
             self.dataflows.values().flat_map(|h| h.rendered.inputs.iter().map(|i| i.relation)).collect();
         for (id, hosted) in &self.dataflows {
-            hosted.tap.borrow_mut().idle = !read.contains(id);
+            hosted.tap.borrow_mut().set_idle(!read.contains(id));
         }
     }
 }
 
-fn advance_port(input: &mut RenderedInput, upper: Epoch) {
-    if *input.port.time() < upper {
-        input.port.advance_to(upper);
-    }
-}
-
-/// Sends a batch of a relation to the ports that read it, each with its own columns.
-fn feed(hosted: &mut Hosted, epoch: Epoch, batch: &FeedBatch) {
-    for input in hosted.rendered.inputs.iter_mut().filter(|i| !i.tapped && i.relation == batch.relation) {
-        let positions: Vec<usize> = input
-            .columns
-            .iter()
-            .map(|c| batch.columns.iter().position(|b| b == c).expect("the feed decodes all columns that are read"))
-            .collect();
-        let rows = batch.rows.rows().project(&positions).expect("positions lie inside the batch");
-        advance_port(input, epoch);
-        send(input, batch.rows.with_rows(rows), &batch.errors);
-    }
-}
-
-fn send(input: &mut RenderedInput, rows: DeltaBatch, errors: &[ErrorDelta]) {
-    if !rows.is_empty() {
-        input.port.send_batch(&mut Parcel::rows(rows));
-    }
-    if !errors.is_empty() {
-        input.port.send_batch(&mut Parcel::errors(errors.to_vec()));
-    }
-}
-
-/// Gives a reader what `relation` has sealed, and lets its ports advance to `upper`.
-fn forward(
-    reader: &mut Hosted,
-    relation: ObjectId,
-    sealed: &[(Epoch, Vec<DeltaBatch>, Vec<ErrorDelta>)],
-    upper: Epoch,
-) {
-    for (port, input) in reader.rendered.inputs.iter_mut().enumerate() {
-        if !input.tapped || input.relation != relation {
-            continue;
-        }
-        if let Some(snapshot) = reader.snapshots.get_mut(&port) {
-            snapshot.behind.extend(sealed.iter().cloned());
-            continue;
-        }
-        for (epoch, rows, errors) in sealed {
-            send_sealed(input, *epoch, rows, errors);
-        }
-        advance_port(input, upper);
-    }
-}
-
-fn send_sealed(input: &mut RenderedInput, epoch: Epoch, rows: &[DeltaBatch], errors: &[ErrorDelta]) {
-    advance_port(input, epoch);
-    for batch in rows {
-        let projected = batch.rows().project(&input.columns).expect("columns of the relation");
-        send(input, batch.with_rows(projected), &[]);
-    }
-    if !errors.is_empty() {
-        input.port.send_batch(&mut Parcel::errors(errors.to_vec()));
-    }
-}
-
-/// Moves some of one snapshot; true once it and what waited behind it are through.
-fn move_snapshot(hosted: &mut Hosted, port: usize) -> bool {
-    let input = &mut hosted.rendered.inputs[port];
-    let snapshot = hosted.snapshots.get_mut(&port).expect("the caller listed it");
-    let errors = std::mem::take(&mut snapshot.errors);
-    if !errors.is_empty() {
-        input.port.send_batch(&mut Parcel::errors(errors));
-    }
-    for _ in 0..SNAPSHOT_BATCHES_PER_TURN {
-        match snapshot.batches.next() {
-            Some(rows) => send(input, DeltaBatch::inserts(rows), &[]),
-            None => {
-                let snapshot = hosted.snapshots.remove(&port).expect("still there");
-                for (epoch, rows, errors) in &snapshot.behind {
-                    send_sealed(input, *epoch, rows, errors);
-                }
-                return true;
-            }
+impl Hosted {
+    /// The least epoch at which the relation may still change on this worker, given the newest epoch opened for anyone.
+    fn upper(&self, opened: Epoch) -> Epoch {
+        let tap = self.tap.borrow();
+        match self.feed {
+            FeedState::Attached => tap.upper(opened),
+            // What it catches up with comes in epochs of its own, nobody knows how many.
+            FeedState::Private | FeedState::Held(_) => tap.upper(tap.sealed),
         }
     }
-    false
 }

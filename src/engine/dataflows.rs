@@ -72,7 +72,7 @@ fn build_steps(shared: &Shared, relation: &Relation, job: &Job, temporary: bool)
     let started: Vec<_> = sources.iter().filter(|(source, _)| source.started()).cloned().collect();
     let readable = if started.is_empty() { Readable::AtOnce } else { Readable::AfterJoin };
     let create = CreateDataflow { graph: relation.graph.clone(), shards: relation.shards.clone(), start: Start::Fresh };
-    send(shared, ClockMessage::Create { create: Box::new(create), readable, temporary })?;
+    send(shared, ClockMessage::Create { dataflow: Box::new(create), readable, temporary })?;
     if !started.is_empty() {
         for (source, columns) in &started {
             widen(source, columns)?;
@@ -197,10 +197,11 @@ pub(crate) fn start_feed_at(
         columns: projection,
         time_column: source.watermark.as_ref().map(|w| w.column),
         keeper: source.keeper.clone(),
+        stats: source.stats.clone(),
     };
     let handle = feed::start(start, shared.clock.clone(), shared.budget.clone());
     feed.control = Some(handle.control.clone());
-    send(shared, ClockMessage::SetFeed { source: source.id, feed: handle })
+    send(shared, ClockMessage::SetFeed { source: source.id, feed: Box::new(handle) })
 }
 
 /// Makes a running feed decode `columns` too, and waits until everything decoded before is in an epoch.

@@ -18,12 +18,13 @@ use crate::gate::JournalGate;
 use crate::jobs::Jobs;
 use crate::late_counts::LateCounts;
 use crate::log::{CatalogEntry, KIND_CATALOG};
-use crate::oracle::Oracle;
 use crate::recovery;
 use crate::relation::{Relation, SourceRuntime};
-use crate::session::{Session, SessionRegistry};
+use crate::session::Session;
+use crate::sessions::SessionRegistry;
 use crate::tables::TableWriters;
 use crate::time::now_us;
+use coordinator::oracle::Oracle;
 
 /// A running database. Cheap to clone; the last clone does not stop it, [`Engine::shutdown`] does.
 #[derive(Clone)]
@@ -46,7 +47,7 @@ pub(crate) struct Shared {
     pub ddl: tokio::sync::Mutex<()>,
     pub tables: TableWriters,
     pub jobs: Jobs,
-    pub sessions: SessionRegistry,
+    pub sessions: Arc<SessionRegistry>,
     /// CPU-bound reads run here, never on the caller's runtime.
     pub queries: Mutex<Option<tokio::runtime::Runtime>>,
     pub query_handle: tokio::runtime::Handle,
@@ -69,6 +70,11 @@ impl Engine {
 
     pub fn session(&self, user: &str, database: &str, parameters: Vec<(String, String)>) -> Result<Session, SqlError> {
         Session::new(self.clone(), user, database, parameters)
+    }
+
+    /// Serves a cancel request of the wire; says nothing of the outcome.
+    pub fn cancel(&self, session: u32, key: &[u8]) {
+        self.shared.sessions.cancel_with_key(session, key);
     }
 
     /// Recovered and serving reads.
@@ -161,7 +167,7 @@ impl Shared {
         write: impl FnOnce(u64) -> TableWrite,
     ) -> Result<u64, SqlError> {
         self.gate
-            .append(self.journal(), &self.clock, kind, payload, |position| ClockMessage::Table(write(position)))
+            .append(self.journal(), &self.clock, kind, payload, |position| write(position).into())
             .map_err(|e| e.to_sql_error())
     }
 
@@ -209,13 +215,13 @@ pub(crate) fn event_handler(
                 relation.retention.release(&relation.shards, &oracle, epoch, complete, now_us());
             }
             // Errors mean the clock has stopped: then nobody waits for it.
-            let _ = clock.send(ClockMessage::Sealed);
+            let _ = clock.send(ClockMessage::Sealed { dataflow, epoch });
         }
         Event::Cut { dataflow, operator, worker, epoch, cut } => {
             checkpointer.cut(dataflow, operator, worker, epoch, cut);
         }
-        Event::Deadline { dataflow, at_us } => {
-            let _ = clock.send(ClockMessage::Deadline { dataflow, at_us });
+        Event::Deadline { dataflow, operator, worker, at_us } => {
+            let _ = clock.send(ClockMessage::Deadline { dataflow, operator, worker, at_us });
         }
         Event::Failed { dataflow, operator, error } => {
             tracing::error!(relation = %dataflow, operator, error = %error, "dataflow stopped");

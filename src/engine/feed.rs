@@ -12,13 +12,16 @@ use std::time::Duration;
 use arrow::array::RecordBatch;
 use connectors::admission::{Admission, Decision};
 use connectors::{ConnectorError, Offsets, OpenRequest, ReadEvent, SourceConfig, SourceReader};
-use types::{MemoryBudget, ObjectId, WATERMARK_END, limits};
+use coordinator::{Entered, SourceChunk, StopFeed};
+use dataflow::FeedBatch;
+use types::{DeltaBatch, MemoryBudget, ObjectId, WATERMARK_END, limits};
 
-use crate::clock::ClockMessage;
+use crate::clock::{ClockMessage, EnginePorts};
 use crate::history::{HistoryCursor, HistoryEvent, Replayed};
 use crate::keeper::{Keeper, KeptRows};
 use crate::left_out::{LeftOut, SourceError};
 use crate::logged::LoggedSteps;
+use crate::source_stats::SourceStats;
 use crate::time::now_us;
 
 /// Longest wait for input before control messages and idleness are looked at again.
@@ -44,6 +47,29 @@ pub struct FeedChunk {
     /// For the tables that keep what is left out.
     pub kept: Vec<KeptRows>,
     pub bytes: u64,
+}
+
+impl FeedChunk {
+    fn into_source_chunk(self, stats: Arc<SourceStats>) -> SourceChunk<EnginePorts> {
+        let FeedChunk { source, permit, events, rows, columns, admission, watermark, ended, .. } = self;
+        let FeedChunk { late, errors, kept, bytes, .. } = self;
+        let relations = std::iter::once(source).chain(kept.iter().map(KeptRows::table)).collect();
+        let (count, memory) = (rows.num_rows(), rows.get_array_memory_size());
+        let enter = move |at: Entered| {
+            // The feed may bring the next one.
+            drop(permit);
+            stats.record(&rows, late, bytes, at.watermark, ended, errors, at.wall_time_us);
+            let mut batches: Vec<FeedBatch> = kept.into_iter().map(|kept| kept.enter(at.wall_time_us)).collect();
+            if rows.num_rows() > 0 {
+                let rows = DeltaBatch::inserts(rows);
+                batches.push(FeedBatch { relation: source, columns, rows, errors: vec![] });
+            }
+            batches
+        };
+        let enter = Box::new(enter);
+        let (rows, bytes) = (count, memory);
+        SourceChunk { source, relations, rows, bytes, events, admission, watermark, ended, enter }
+    }
 }
 
 pub enum FeedControl {
@@ -72,6 +98,8 @@ pub struct FeedStart {
     /// Event-time column of the source.
     pub time_column: Option<usize>,
     pub keeper: Option<Arc<Keeper>>,
+    /// Counts what enters.
+    pub stats: Arc<SourceStats>,
 }
 
 /// The clock's and the engine's end of a feed.
@@ -81,8 +109,8 @@ pub struct FeedHandle {
     thread: Option<JoinHandle<()>>,
 }
 
-impl FeedHandle {
-    pub fn stop(mut self) {
+impl StopFeed for FeedHandle {
+    fn stop(mut self: Box<Self>) {
         let _ = self.control.send(FeedControl::Stop);
         self.permits.close();
         if let Some(thread) = self.thread.take() {
@@ -261,8 +289,14 @@ impl Feed {
             return Ok(false);
         }
         out.permit = Some(permit);
-        let sent = self.clock.send(ClockMessage::Chunk(out)).is_ok();
+        let sent = self.clock.send(self.message(out)).is_ok();
         Ok(ended || !sent)
+    }
+
+    /// For the clock: a chunk whose rows are counted and kept when its epoch is known.
+    fn message(&self, chunk: FeedChunk) -> ClockMessage {
+        let stats = self.start.stats.clone();
+        ClockMessage::Chunk(chunk.into_source_chunk(stats))
     }
 
     fn wait(&self) -> Duration {
@@ -329,7 +363,7 @@ impl Feed {
         if !out.events.is_empty() {
             out.permit = self.permits.acquire();
             // Fails only while the engine is stopping; the next read notices.
-            let _ = self.clock.send(ClockMessage::Chunk(out));
+            let _ = self.clock.send(self.message(out));
         }
     }
 
@@ -357,7 +391,7 @@ impl Feed {
             out.ended = out.watermark == WATERMARK_END && self.start.config.bounded();
             out.admission = Some(admission.clone());
             out.permit = self.permits.acquire();
-            out.permit.is_some() && self.clock.send(ClockMessage::Chunk(out)).is_ok()
+            out.permit.is_some() && self.clock.send(self.message(out)).is_ok()
         })?;
         self.start.admission = cursor.admission;
         self.offsets = cursor.position;

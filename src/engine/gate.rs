@@ -30,9 +30,18 @@ impl JournalGate {
         Ok(position)
     }
 
-    /// The last appended position; every message for entries at or below it has been sent.
-    pub fn position(&self, journal: &Journal) -> u64 {
+    /// Like [`append`](Self::append), for what need not be on disk soon.
+    pub fn append_lazy(
+        &self,
+        journal: &Journal,
+        clock: &Sender<ClockMessage>,
+        kind: u8,
+        payload: &[u8],
+        message: impl FnOnce(u64) -> ClockMessage,
+    ) -> Result<u64, StateError> {
         let _held = self.lock.lock().expect("nothing panics under the gate");
-        journal.position()
+        let position = journal.append_lazy(kind, payload)?;
+        let _ = clock.send(message(position));
+        Ok(position)
     }
 }

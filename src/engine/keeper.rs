@@ -8,7 +8,6 @@
 //! A source that keeps decodes all its columns for every reader, so that late rows are kept whole. Table definitions:
 //! `statements/keeping_tables.rs`.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
@@ -119,14 +118,19 @@ pub fn with_seen(schema: &SchemaRef, mut columns: Vec<ArrayRef>, seen_us: Vec<i6
     RecordBatch::try_new(schema.clone(), columns).expect("the table was checked to have these columns")
 }
 
-/// Puts what a chunk keeps into the epoch that takes the chunk.
-pub fn enter(kept: Vec<KeptRows>, now_us: i64, touched: &mut BTreeSet<ObjectId>, batches: &mut Vec<FeedBatch>) {
-    for KeptRows { table, schema, columns, seen_us } in kept {
+impl KeptRows {
+    /// The table that they go into.
+    pub fn table(&self) -> ObjectId {
+        self.table
+    }
+
+    /// The rows for the epoch that takes their chunk.
+    pub fn enter(self, now_us: i64) -> FeedBatch {
+        let KeptRows { table, schema, columns, seen_us } = self;
         let seen_us = seen_us.into_iter().map(|seen| seen.unwrap_or(now_us)).collect();
         let rows = DeltaBatch::inserts(with_seen(&schema, columns, seen_us));
         let columns = Arc::new((0..schema.fields().len()).collect());
-        touched.insert(table);
-        batches.push(FeedBatch { relation: table, columns, rows, errors: vec![] });
+        FeedBatch { relation: table, columns, rows, errors: vec![] }
     }
 }
 

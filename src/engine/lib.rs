@@ -1,9 +1,10 @@
 //! The database: sessions, statements, epochs, reads, durability. Everything a client can do, without the wire.
 //!
-//! Where to read: `engine.rs` (what is shared), `recovery/` (opening), `clock/` (input → epochs), `oracle.rs`
+//! Where to read: `engine.rs` (what is shared), `recovery/` (opening), `clock/` (input → epochs), crate `coordinator`
 //! (which epoch a query reads), `feed.rs` + `history.rs` (sources), `keeper.rs` (what sources leave out), `derived.rs`
 //! (columns that are computed), `tables.rs` (writes), `dataflows.rs` (bringing a
-//! view to life), `checkpoint.rs`, `session.rs` + `statements/` (one file per statement), `reads/` (DataFusion),
+//! view to life), `checkpoint.rs`, `session.rs` + `statements/` (one file per statement), `sessions.rs` (who
+//! is connected), `reads/` (DataFusion),
 //! `system/` (system relations). Threads: hw-clock, hw-checkpoint, hw-journal (state), hw-src-*, timely's workers,
 //! hw-query; nothing CPU-bound runs on the caller's runtime.
 
@@ -24,13 +25,13 @@ mod left_out;
 mod log;
 mod logged;
 mod metrics;
-mod oracle;
 mod parameters;
 mod reads;
 mod recovery;
 mod relation;
 mod retention;
 mod session;
+mod sessions;
 mod source_stats;
 mod statements;
 mod system;
@@ -44,3 +45,4 @@ pub use config::EngineConfig;
 pub use engine::Engine;
 pub use metrics::{MetricKind, MetricSample};
 pub use session::Session;
+pub use sessions::{Registration, SessionLimits, SessionRegistry, Signals};

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use types::{SqlError, SqlState};
 
+use crate::sessions::SessionLimits;
+
 /// The version clients are told: psql chooses its catalog queries by it.
 pub const SERVER_VERSION: &str = "15.0";
 pub const SERVER_VERSION_NUM: &str = "150000";
@@ -28,6 +30,7 @@ const KNOWN: &[(&str, &str, bool)] = &[
     ("is_superuser", "on", true),
     ("jit", "off", false),
     ("lock_timeout", "0", false),
+    ("max_connections", "100", false),
     ("max_identifier_length", "63", false),
     ("row_security", "off", false),
     ("search_path", "\"$user\", public", false),
@@ -37,6 +40,7 @@ const KNOWN: &[(&str, &str, bool)] = &[
     ("session_authorization", "", true),
     ("standard_conforming_strings", "on", true),
     ("statement_timeout", "0", false),
+    ("superuser_reserved_connections", "3", false),
     ("synchronize_seqscans", "on", false),
     ("TimeZone", "UTC", true),
     ("transaction_isolation", "serializable", false),
@@ -47,12 +51,17 @@ const READ_ONLY: &[&str] = &[
     "in_hot_standby",
     "integer_datetimes",
     "is_superuser",
+    "max_connections",
     "max_identifier_length",
     "server_encoding",
     "server_version",
     "server_version_num",
     "session_authorization",
+    "superuser_reserved_connections",
 ];
+
+/// Of the read-only ones: options of the server.
+const SERVER_OPTIONS: &[&str] = &["max_connections", "superuser_reserved_connections"];
 
 /// The parameters of one session.
 #[derive(Debug, Clone)]
@@ -67,10 +76,12 @@ fn known(name: &str) -> Option<&'static (&'static str, &'static str, bool)> {
 }
 
 impl Parameters {
-    pub fn new(user: &str) -> Self {
+    pub fn new(user: &str, limits: SessionLimits) -> Self {
         let mut values: BTreeMap<String, String> =
             KNOWN.iter().map(|(name, value, _)| (name.to_string(), value.to_string())).collect();
         values.insert("session_authorization".into(), user.into());
+        values.insert("max_connections".into(), limits.sessions_max.to_string());
+        values.insert("superuser_reserved_connections".into(), limits.reserved.to_string());
         Parameters { defaults: values.clone(), values, changed: vec![] }
     }
 
@@ -92,7 +103,8 @@ impl Parameters {
     pub fn set(&mut self, name: &str, value: &str) -> Result<bool, SqlError> {
         let name = canonical(name);
         if READ_ONLY.contains(&name.as_str()) {
-            let message = format!("parameter \"{name}\" cannot be changed");
+            let without = if is_server_option(&name) { " without restarting the server" } else { "" };
+            let message = format!("parameter \"{name}\" cannot be changed{without}");
             return Err(SqlError::new(SqlState::CantChangeRuntimeParam, message));
         }
         let value = self.checked(&name, value)?;
@@ -173,8 +185,17 @@ impl Parameters {
         self.defaults.get(&canonical(name)).cloned()
     }
 
-    pub fn is_read_only(&self, name: &str) -> bool {
+    fn is_read_only(&self, name: &str) -> bool {
         READ_ONLY.contains(&canonical(name).as_str())
+    }
+
+    /// When a parameter can be changed, as `pg_settings` words it.
+    pub fn context(&self, name: &str) -> &'static str {
+        match () {
+            () if is_server_option(name) => "postmaster",
+            () if self.is_read_only(name) => "internal",
+            () => "user",
+        }
     }
 
     pub fn has_changed(&self) -> bool {
@@ -201,6 +222,10 @@ impl Parameters {
         let path: Vec<String> = path.filter(|part| !part.is_empty() && part != "$user").collect();
         if path.is_empty() { vec![catalog::DEFAULT_SCHEMA.into()] } else { path }
     }
+}
+
+fn is_server_option(name: &str) -> bool {
+    SERVER_OPTIONS.contains(&canonical(name).as_str())
 }
 
 fn canonical(name: &str) -> String {

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use operators::arrangement::Shard;
 use types::Epoch;
 
-use crate::oracle::Oracle;
+use coordinator::oracle::Oracle;
 
 /// Marks per period: history stays up to a thousandth longer.
 const MARKS: i64 = 1_000;

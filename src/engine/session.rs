@@ -1,8 +1,7 @@
 //! One client's session: parameters, transaction, prepared statements, cursors. Statements themselves stand one per
 //! file in `statements/`; this file only keeps state and dispatches.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -18,18 +17,18 @@ use types::{SqlError, SqlState, ToSqlState};
 use crate::api::{Described, Notice, NoticeSeverity, Prepared, Response, RowStream, TransactionStatus};
 use crate::engine::Engine;
 use crate::parameters::Parameters;
+use crate::sessions::{Registration, Running, Signals};
 use crate::statements::cursor::Cursor;
 use crate::statements::settings;
 use crate::statements::{self, Context};
 use crate::system::{PendingSettings, SessionEnvironment};
-use crate::time::now_us;
 use crate::transaction::Transaction;
 use crate::zone::shown_in;
 
 /// A session. Owned by one connection; not shared.
 pub struct Session {
     pub(crate) engine: Engine,
-    id: u32,
+    registration: Registration,
     pub(crate) user: String,
     pub(crate) database: String,
     /// Shared with the queries that are running.
@@ -46,79 +45,19 @@ pub struct Session {
     receiver: Option<UnboundedReceiver<Notice>>,
 }
 
-/// What others may see of a session.
-#[derive(Debug, Clone)]
-pub struct SessionReading {
-    pub id: u32,
-    pub user: String,
-    pub application: String,
-    pub started_us: i64,
-    pub query: String,
-    pub active: bool,
-    /// Counts its statements.
-    statements: u64,
-}
-
-/// All open sessions, for `pg_stat_activity` and `hw_catalog.sessions`.
-#[derive(Default)]
-pub struct SessionRegistry {
-    sessions: Mutex<BTreeMap<u32, SessionReading>>,
-    next: AtomicU32,
-}
-
-impl SessionRegistry {
-    pub fn read(&self) -> Vec<SessionReading> {
-        self.sessions.lock().expect("not poisoned").values().cloned().collect()
-    }
-
-    fn update(&self, id: u32, change: impl FnOnce(&mut SessionReading)) {
-        if let Some(session) = self.sessions.lock().expect("not poisoned").get_mut(&id) {
-            change(session);
-        }
-    }
-}
-
-/// Marks a session as active; idle again when dropped, unless another statement has started.
-struct Running {
-    engine: Engine,
-    session: u32,
-    number: u64,
-}
-
-impl Running {
-    fn start(engine: Engine, session: u32, text: &str) -> Running {
-        let mut number = 0;
-        engine.shared.sessions.update(session, |reading| {
-            reading.statements += 1;
-            reading.query = text.to_string();
-            reading.active = true;
-            number = reading.statements;
+/// The statement runs as long as its rows flow.
+fn until_end_of(running: Running, response: Response) -> Response {
+    let carry = |stream: RowStream| {
+        let ended = futures::stream::poll_fn(move |_| {
+            let _until_dropped = &running;
+            std::task::Poll::Ready(None)
         });
-        Running { engine, session, number }
-    }
-
-    /// The statement runs as long as its rows flow.
-    fn until_end_of(self, response: Response) -> Response {
-        let carry = |stream: RowStream| {
-            let ended = futures::stream::poll_fn(move |_| {
-                let _until_dropped = &self;
-                std::task::Poll::Ready(None)
-            });
-            stream.chain(ended).boxed()
-        };
-        match response {
-            Response::Rows { columns, stream, tag } => Response::Rows { columns, stream: carry(stream), tag },
-            Response::CopyOut { columns, stream } => Response::CopyOut { columns, stream: carry(stream) },
-            Response::Command { tag } => Response::Command { tag },
-        }
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.engine.shared.sessions.update(self.session, |reading| {
-            reading.active &= reading.statements != self.number;
-        });
+        stream.chain(ended).boxed()
+    };
+    match response {
+        Response::Rows { columns, stream, tag } => Response::Rows { columns, stream: carry(stream), tag },
+        Response::CopyOut { columns, stream } => Response::CopyOut { columns, stream: carry(stream) },
+        Response::Command { tag } => Response::Command { tag },
     }
 }
 
@@ -132,26 +71,16 @@ impl Session {
         if !engine.ready() {
             return Err(SqlError::new(SqlState::CannotConnectNow, "the database system is starting up"));
         }
+        let registration = engine.shared.sessions.register(user)?;
         let (notices, receiver) = unbounded_channel();
-        let mut session_parameters = Parameters::new(user);
+        let mut session_parameters = Parameters::new(user, engine.shared.sessions.limits());
         for (name, value) in parameters {
             session_parameters.set_at_start(&name, &value)?;
         }
-        let registry = &engine.shared.sessions;
-        let id = registry.next.fetch_add(1, Ordering::Relaxed) + 1;
-        let reading = SessionReading {
-            id,
-            user: user.to_string(),
-            application: session_parameters.get("application_name").unwrap_or_default(),
-            started_us: now_us(),
-            query: String::new(),
-            active: false,
-            statements: 0,
-        };
-        registry.sessions.lock().expect("not poisoned").insert(id, reading);
+        registration.set_application(session_parameters.get("application_name").unwrap_or_default());
         Ok(Session {
             engine,
-            id,
+            registration,
             user: user.to_string(),
             database: database.to_string(),
             parameters: Arc::new(session_parameters),
@@ -168,7 +97,17 @@ impl Session {
 
     /// Backend process id as clients see it.
     pub fn id(&self) -> u32 {
-        self.id
+        self.registration.id()
+    }
+
+    /// How others cancel its statements and end it; the front end listens.
+    pub fn signals(&self) -> Arc<Signals> {
+        self.registration.signals()
+    }
+
+    /// What a cancel request must know.
+    pub fn set_cancel_key(&self, key: Vec<u8>) {
+        self.registration.set_cancel_key(key);
     }
 
     pub fn user(&self) -> &str {
@@ -220,16 +159,16 @@ impl Session {
             ));
         }
         self.adopt_settings();
-        let registry = self.engine.clone();
         // Until the statement has failed, was cancelled, or its rows are out.
-        let running = Running::start(registry, self.id, &statement.text);
+        let running = self.registration.start(&statement.text);
         let result = statements::execute(self, &statement, &parameters).await;
         let application = self.parameters.get("application_name").unwrap_or_default();
-        self.engine.shared.sessions.update(self.id, |session| session.application = application);
-        let result = result.map(|response| running.until_end_of(response));
+        self.registration.set_application(application);
         if result.is_err() {
             self.fail_transaction();
         }
+        self.registration.set_transaction(self.transaction.status());
+        let result = result.map(|response| until_end_of(running, response));
         let zone = self.parameters.get("TimeZone");
         result.map(|response| shown_in(response, zone.as_deref().unwrap_or(kernels::functions::UTC)))
     }
@@ -241,6 +180,7 @@ impl Session {
     /// An error inside a block: everything but its end is refused from here on.
     pub fn fail_transaction(&mut self) {
         self.transaction.fail();
+        self.registration.set_transaction(self.transaction.status());
     }
 
     /// Notices as they are raised; taken once by the front end.
@@ -307,7 +247,7 @@ impl Session {
 
     /// Where the session's temporary objects are.
     pub(crate) fn temporary_schema(&self) -> String {
-        format!("{}{}", catalog::TEMPORARY_SCHEMA, self.id)
+        format!("{}{}", catalog::TEMPORARY_SCHEMA, self.id())
     }
 
     /// Schemas in which unqualified names are looked up: first, as in Postgres, that of the temporary objects.
@@ -338,7 +278,6 @@ impl Session {
 impl Drop for Session {
     fn drop(&mut self) {
         let shared = &self.engine.shared;
-        shared.sessions.sessions.lock().expect("not poisoned").remove(&self.id);
         if !self.temporary_views.is_empty() {
             drop(statements::create_view::drop_temporary(shared.clone(), std::mem::take(&mut self.temporary_views)));
         }

@@ -185,7 +185,7 @@ pub(crate) fn replay(shared: &Shared, entry: &JournalEntry) -> Result<(), SqlErr
     let writes = writes_of(shared, &changes, &catalog);
     let write = TableWrite { position: entry.position, writes, reply: None };
     let stopping = |_| SqlError::new(SqlState::AdminShutdown, "the server is shutting down");
-    shared.clock.send(crate::clock::ClockMessage::Table(write)).map_err(stopping)
+    shared.clock.send(write.into()).map_err(stopping)
 }
 
 // Journal form: per table its id (u32 LE), the length of an IPC stream (u64 LE) and the stream, with a diff column; for

@@ -3,11 +3,12 @@
 //! The methods mirror `engine::Engine` and `engine::Session` one to one (`engine_backend.rs`). Futures are boxed
 //! here, so that no loop carries the engine's type graph in its own future.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::ArrayRef;
 use arrow::datatypes::DataType;
-use engine::{Described, MetricSample, Notice, Response, TransactionStatus};
+use engine::{Described, MetricSample, Notice, Response, Signals, TransactionStatus};
 use futures::future::BoxFuture;
 use tokio::sync::mpsc::UnboundedReceiver;
 use types::SqlError;
@@ -19,6 +20,9 @@ pub trait Backend: Clone + Send + Sync + 'static {
     /// Opens a session. `parameters` are the start-up parameters other than user and database.
     fn session(&self, user: &str, database: &str, parameters: Vec<(String, String)>)
     -> Result<Self::Session, SqlError>;
+
+    /// Serves a cancel request: cancels what the session runs, if the key is its own. Says nothing either way.
+    fn cancel(&self, session: u32, key: &[u8]);
 
     fn metrics(&self) -> Vec<MetricSample>;
 
@@ -35,6 +39,10 @@ pub trait BackendSession: Send + 'static {
 
     /// The process id announced to the client; unique among open sessions.
     fn id(&self) -> u32;
+    /// How others cancel its statements and end it.
+    fn signals(&self) -> Arc<Signals>;
+    /// What a cancel request must know.
+    fn set_cancel_key(&mut self, key: Vec<u8>);
     /// Empty for empty or comment-only text.
     fn parse(&self, sql: &str) -> Result<Vec<Self::Statement>, SqlError>;
     /// `None` among the types: to be inferred.

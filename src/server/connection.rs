@@ -5,19 +5,21 @@
 
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 
-use engine::TransactionStatus;
+use engine::{Signals, TransactionStatus};
 use futures::FutureExt;
 use pgwire::messages::PgWireFrontendMessage;
 use pgwire::messages::response::{CommandComplete, ReadyForQuery, TransactionStatus as WireStatus};
 use pgwire::messages::startup::ParameterStatus;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::watch;
 use types::{SqlError, SqlState};
 
 use crate::backend::BackendSession;
 use crate::codec::{FrameReader, Incoming};
 use crate::errors::{Failure, Severity, error_response, notice_response, protocol_violation};
-use crate::interrupt::{Interrupts, shutting_down, stopped};
+use crate::interrupt::{shutting_down, stopped};
 use crate::limits::FAREWELL_TIMEOUT;
 use crate::output::Output;
 use crate::portal::Registry;
@@ -27,7 +29,9 @@ pub struct Connection<S: BackendSession, R, W> {
     pub(crate) reader: FrameReader<R>,
     pub(crate) output: Output<W>,
     pub(crate) session: S,
-    pub(crate) interrupts: Interrupts,
+    /// How others cancel its statements and end it.
+    pub(crate) signals: Arc<Signals>,
+    stopping: watch::Receiver<bool>,
     pub(crate) registry: Registry<S::Statement, S::Prepared>,
     /// An extended query failed: messages are ignored up to the next Sync.
     skipping: bool,
@@ -44,15 +48,24 @@ where
         reader: FrameReader<R>,
         writer: MessageWriter<W>,
         mut session: S,
-        interrupts: Interrupts,
+        stopping: watch::Receiver<bool>,
     ) -> Connection<S, R, W> {
         let output = Output::new(writer, session.notices());
-        Connection { reader, output, session, interrupts, registry: Registry::default(), skipping: false }
+        let signals = session.signals();
+        let registry = Registry::default();
+        Connection { reader, output, session, signals, stopping, registry, skipping: false }
     }
 
     /// Serves the session to its end.
     pub async fn run(mut self) {
-        let end = AssertUnwindSafe(self.serve()).catch_unwind().await;
+        let (signals, mut stopping) = (self.signals.clone(), self.stopping.clone());
+        // Around everything the session may wait for: a statement, a message, a client that does not read.
+        let end = tokio::select! {
+            biased;
+            () = stopped(&mut stopping) => Ok(Err(Failure::Fatal(shutting_down()))),
+            () = signals.ended() => Ok(Err(Failure::Fatal(shutting_down()))),
+            end = AssertUnwindSafe(self.serve()).catch_unwind() => end,
+        };
         let farewell = match end {
             Ok(Ok(never)) => match never {},
             Ok(Err(Failure::Gone)) => return,
@@ -67,7 +80,6 @@ where
         loop {
             let incoming = tokio::select! {
                 biased;
-                () = stopped(&mut self.interrupts.stopping) => return Err(Failure::Fatal(shutting_down())),
                 notice = self.output.idle_notice() => {
                     self.output.writer.send(&notice_response(&notice))?;
                     self.output.writer.flush().await?;

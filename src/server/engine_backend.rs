@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use arrow::array::ArrayRef;
 use arrow::datatypes::DataType;
-use engine::{Described, Engine, MetricSample, Notice, Prepared, Response, Session, TransactionStatus};
+use engine::{Described, Engine, MetricSample, Notice, Prepared, Response, Session, Signals, TransactionStatus};
 use futures::future::BoxFuture;
 use sql::{ParsedStatement, Statement};
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -18,6 +18,10 @@ impl Backend for Engine {
 
     fn session(&self, user: &str, database: &str, parameters: Vec<(String, String)>) -> Result<Session, SqlError> {
         Engine::session(self, user, database, parameters)
+    }
+
+    fn cancel(&self, session: u32, key: &[u8]) {
+        Engine::cancel(self, session, key);
     }
 
     fn metrics(&self) -> Vec<MetricSample> {
@@ -35,6 +39,14 @@ impl BackendSession for Session {
 
     fn id(&self) -> u32 {
         Session::id(self)
+    }
+
+    fn signals(&self) -> Arc<Signals> {
+        Session::signals(self)
+    }
+
+    fn set_cancel_key(&mut self, key: Vec<u8>) {
+        Session::set_cancel_key(self, key);
     }
 
     fn parse(&self, sql: &str) -> Result<Vec<Self::Statement>, SqlError> {

@@ -145,11 +145,11 @@ where
         if matches!(state, PortalState::Ready(_)) && self.deallocate(&statement) {
             return self.complete("DEALLOCATE".to_owned());
         }
-        let Connection { reader, output, session, interrupts, .. } = self;
+        let Connection { reader, output, session, signals, .. } = self;
         let timeout = session.statement_timeout();
         // If this is interrupted or fails, the portal stays `Done`: it cannot run again.
         let work = run_portal(session, output, &prepared, &codes, state, rows_max);
-        let (state, tag) = interruptible(interrupts, reader, timeout, work).await?;
+        let (state, tag) = interruptible(signals, reader, timeout, work).await?;
         self.registry.portal(&name)?.state = state;
         match tag {
             Some(tag) => self.complete(tag),

@@ -1,5 +1,6 @@
-//! Running a statement while listening for everything that may end it early: cancel, timeout, a client that left,
-//! a server that stops, a bug.
+//! Running a statement while listening for everything that may end it early: cancel, timeout, a client that left, a bug.
+//! What ends the session with its statement (a server that stops, `pg_terminate_backend`) is watched over the whole
+//! session, not here (`connection.rs`).
 //!
 //! The statement is a future; ending it early is dropping it, which cancels the work behind it.
 
@@ -7,35 +8,30 @@ use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
+use engine::Signals;
 use futures::FutureExt;
 use tokio::io::AsyncRead;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use types::{SqlError, SqlState};
 
 use crate::codec::FrameReader;
 use crate::errors::Failure;
 
-/// What can interrupt the statements of one session.
-pub struct Interrupts {
-    pub cancel: std::sync::Arc<Notify>,
-    pub stopping: watch::Receiver<bool>,
-}
-
-/// The farewell of a stopping server.
+/// The farewell of a stopping server, and of a session that is made to end.
 pub fn shutting_down() -> SqlError {
     SqlError::new(SqlState::AdminShutdown, "terminating connection due to administrator command")
 }
 
 /// Runs `work` to its end or to the first interruption. Messages that arrive meanwhile are kept in `reader`.
 pub async fn interruptible<R: AsyncRead + Unpin, T>(
-    interrupts: &mut Interrupts,
+    signals: &Signals,
     reader: &mut FrameReader<R>,
     timeout: Option<Duration>,
     work: impl Future<Output = Result<T, Failure>>,
 ) -> Result<T, Failure> {
     let cancelled = |message| Err(Failure::Sql(SqlError::new(SqlState::QueryCanceled, message)));
     // Created before the work is polled: a cancel request reaches it from here on.
-    let cancel = interrupts.cancel.notified();
+    let cancel = signals.cancelled();
     let timed_out = async {
         match timeout {
             Some(timeout) => tokio::time::sleep(timeout).await,
@@ -45,7 +41,6 @@ pub async fn interruptible<R: AsyncRead + Unpin, T>(
     tokio::select! {
         biased;
         () = cancel => cancelled("canceling statement due to user request"),
-        () = stopped(&mut interrupts.stopping) => Err(Failure::Fatal(shutting_down())),
         () = timed_out => cancelled("canceling statement due to statement timeout"),
         done = AssertUnwindSafe(work).catch_unwind() => done.unwrap_or_else(|_| Err(Failure::Fatal(bug()))),
         () = reader.gone() => Err(Failure::Gone),

@@ -5,7 +5,6 @@
 //! its work. Reading order: `listener` → `startup` → `connection` → `simple`, `extended` → `output` → `encode`.
 
 mod backend;
-mod cancel;
 mod codec;
 mod connection;
 mod copy_out;
@@ -21,6 +20,7 @@ mod listener;
 mod output;
 mod portal;
 mod simple;
+mod starting;
 mod startup;
 #[cfg(test)]
 mod tests;
@@ -39,16 +39,12 @@ pub use errors::ServerError;
 use limits::LISTEN_BACKLOG;
 use listener::Shared;
 
-/// Sessions allowed at a time unless configured otherwise.
-pub const MAX_CONNECTIONS_DEFAULT: usize = 100;
-
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerConfig {
     /// Where Postgres clients connect. Port 0 picks a free one.
     pub listen: SocketAddr,
     /// Health, readiness and metrics; `None` for no HTTP server.
     pub http: Option<SocketAddr>,
-    pub max_connections: usize,
 }
 
 /// A running server. Dropping it stops it without waiting.
@@ -71,7 +67,7 @@ impl Server {
             None => None,
         };
         let (stop, stopping) = watch::channel(false);
-        let shared = Arc::new(Shared::new(backend, config.max_connections, stopping.clone()));
+        let shared = Arc::new(Shared::new(backend, stopping.clone()));
         let mut tasks = vec![];
         let mut http_addr = None;
         if let Some((listener, address)) = http_listener {

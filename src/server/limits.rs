@@ -16,7 +16,7 @@ pub const WRITE_BUFFER_BYTES: usize = 64 * 1024;
 pub const STARTUP_TIMEOUT: Duration = Duration::from_secs(10);
 /// Connections the kernel holds until they are accepted.
 pub const LISTEN_BACKLOG: u32 = 1024;
-/// Connections that have not finished starting up, beyond the sessions allowed.
+/// Connections that have not finished starting up; they take no session's place.
 pub const STARTING_CONNECTIONS_MAX: usize = 64;
 /// Named and unnamed prepared statements of one session.
 pub const STATEMENTS_MAX: usize = 10_000;

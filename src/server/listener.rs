@@ -1,43 +1,35 @@
-//! Accepting Postgres connections: one task each, bounded in number, from start-up to the end of the session.
+//! Accepting Postgres connections: one task each, from start-up to the end of the session. How many sessions there may
+//! be is the engine's to say; how many sockets may wait to become one is `starting.rs`.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use futures::FutureExt;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
-use types::{SqlError, SqlState};
 
-use crate::backend::{Backend, BackendSession};
-use crate::cancel::CancelRegistry;
+use crate::backend::Backend;
 use crate::codec::FrameReader;
 use crate::connection::{Connection, say_farewell};
 use crate::errors::Failure;
-use crate::interrupt::{Interrupts, stopped};
+use crate::interrupt::stopped;
 use crate::limits::{STARTING_CONNECTIONS_MAX, STARTUP_TIMEOUT, STOP_GRACE};
+use crate::starting::{Place, Starting};
 use crate::startup::{greet, read_startup};
 use crate::writer::MessageWriter;
 
 /// What all connections share.
 pub struct Shared<B> {
     pub backend: B,
-    cancels: Arc<CancelRegistry>,
-    /// One permit per session.
-    sessions: Arc<Semaphore>,
-    /// One permit per socket: sessions and those still starting.
-    sockets: Arc<Semaphore>,
+    starting: Arc<Starting>,
     stopping: watch::Receiver<bool>,
 }
 
 impl<B: Backend> Shared<B> {
-    pub fn new(backend: B, sessions_max: usize, stopping: watch::Receiver<bool>) -> Self {
-        Shared {
-            backend,
-            cancels: Arc::default(),
-            sessions: Arc::new(Semaphore::new(sessions_max)),
-            sockets: Arc::new(Semaphore::new(sessions_max + STARTING_CONNECTIONS_MAX)),
-            stopping,
-        }
+    pub fn new(backend: B, stopping: watch::Receiver<bool>) -> Self {
+        Shared { backend, starting: Arc::new(Starting::new(STARTING_CONNECTIONS_MAX)), stopping }
     }
 }
 
@@ -53,16 +45,13 @@ pub async fn accept<B: Backend>(listener: TcpListener, shared: Arc<Shared<B>>) {
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((socket, _)) => {
-                // Past this bound clients can only be strangers that never finish starting up: close at once.
-                let Ok(permit) = shared.sockets.clone().try_acquire_owned() else { continue };
+            Ok((socket, address)) => {
                 let shared = shared.clone();
                 connections.spawn(async move {
-                    let served = std::panic::AssertUnwindSafe(serve(socket, shared)).catch_unwind().await;
+                    let served = std::panic::AssertUnwindSafe(serve(socket, address, shared)).catch_unwind().await;
                     if served.is_err() {
                         tracing::error!("a connection hit a bug and was closed");
                     }
-                    drop(permit);
                 });
             }
             Err(error) => {
@@ -79,44 +68,52 @@ pub async fn accept<B: Backend>(listener: TcpListener, shared: Arc<Shared<B>>) {
     }
 }
 
-async fn serve<B: Backend>(socket: TcpStream, shared: Arc<Shared<B>>) {
+async fn serve<B: Backend>(socket: TcpStream, address: SocketAddr, shared: Arc<Shared<B>>) {
     // Answers are small and awaited; a socket that refuses the option is closing anyway.
     let _ = socket.set_nodelay(true);
+    let place = shared.starting.enter(address.ip());
+    if let Some(connection) = start(socket, place, &shared).await {
+        connection.run().await;
+    }
+}
+
+/// Brings a socket to the point where its session exists. `None`: it timed out, lost its place, or has had its answer.
+async fn start<B: Backend>(
+    socket: TcpStream,
+    mut place: Place,
+    shared: &Shared<B>,
+) -> Option<Connection<B::Session, OwnedReadHalf, OwnedWriteHalf>> {
+    let mut stopping = shared.stopping.clone();
+    tokio::select! {
+        biased;
+        () = stopped(&mut stopping) => None,
+        () = place.lost() => None,
+        started = tokio::time::timeout(STARTUP_TIMEOUT, start_session(socket, shared)) => started.ok().flatten(),
+    }
+}
+
+async fn start_session<B: Backend>(
+    socket: TcpStream,
+    shared: &Shared<B>,
+) -> Option<Connection<B::Session, OwnedReadHalf, OwnedWriteHalf>> {
     let (read, write) = socket.into_split();
     let mut reader = FrameReader::new(read);
     let mut writer = MessageWriter::new(write);
-    let mut stopping = shared.stopping.clone();
-    let startup = tokio::select! {
-        biased;
-        () = stopped(&mut stopping) => return,
-        startup = tokio::time::timeout(STARTUP_TIMEOUT, read_startup(&mut reader, &mut writer, &shared.cancels)) => startup,
+    let request = match read_startup(&mut reader, &mut writer, &shared.backend).await {
+        Ok(request) => request?,
+        Err(Failure::Fatal(error) | Failure::Sql(error)) => {
+            say_farewell(&mut writer, &error).await;
+            return None;
+        }
+        Err(Failure::Gone) => return None,
     };
-    let request = match startup {
-        Ok(Ok(Some(request))) => request,
-        Ok(Err(Failure::Fatal(error) | Failure::Sql(error))) => return say_farewell(&mut writer, &error).await,
-        // Timed out, gone, garbage, or a cancel request: closing is the answer.
-        Ok(Ok(None) | Err(Failure::Gone)) | Err(_) => return,
+    let mut session = match shared.backend.session(&request.user, &request.database, request.parameters.clone()) {
+        Ok(session) => session,
+        Err(error) => {
+            say_farewell(&mut writer, &error).await;
+            return None;
+        }
     };
-    let (_permit, session) = match open_session(&shared, &request) {
-        Ok(opened) => opened,
-        Err(error) => return say_farewell(&mut writer, &error).await,
-    };
-    let pid = i32::try_from(session.id()).expect("session ids stay below 2^31");
-    let greeted = greet(&mut writer, &request, &shared.cancels, pid, session.reported_parameters());
-    let Ok(registration) = greeted else { return };
-    let interrupts = Interrupts { cancel: registration.cancel.clone(), stopping };
-    Connection::new(reader, writer, session, interrupts).run().await;
-}
-
-fn open_session<B: Backend>(
-    shared: &Shared<B>,
-    request: &crate::startup::StartupRequest,
-) -> Result<(OwnedSemaphorePermit, B::Session), SqlError> {
-    let permit = shared
-        .sessions
-        .clone()
-        .try_acquire_owned()
-        .map_err(|_| SqlError::new(SqlState::TooManyConnections, "sorry, too many clients already"))?;
-    let session = shared.backend.session(&request.user, &request.database, request.parameters.clone())?;
-    Ok((permit, session))
+    greet(&mut writer, &request, &mut session).ok()?;
+    Some(Connection::new(reader, writer, session, shared.stopping.clone()))
 }

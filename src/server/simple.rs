@@ -48,13 +48,13 @@ where
     }
 
     async fn run_statement(&mut self, statement: &S::Statement) -> Result<String, Failure> {
-        let Connection { reader, output, session, interrupts, .. } = self;
+        let Connection { reader, output, session, signals, .. } = self;
         let timeout = session.statement_timeout();
         let work = async {
             let response = output.response(session.execute_simple(statement)).await?;
             send(output, response).await
         };
-        interruptible(interrupts, reader, timeout, work).await
+        interruptible(signals, reader, timeout, work).await
     }
 }
 

@@ -11,10 +11,15 @@ use pgwire::messages::{DecodeContext, Message, ProtocolVersion};
 use tokio::io::{AsyncRead, AsyncWrite};
 use types::{SqlError, SqlState};
 
-use crate::cancel::{CancelRegistry, Registration, SECRET_BYTES_3_0, SECRET_BYTES_3_2};
+use crate::backend::{Backend, BackendSession};
 use crate::codec::FrameReader;
 use crate::errors::Failure;
 use crate::writer::MessageWriter;
+
+/// Secret of protocol 3.0, bytes.
+const SECRET_BYTES_3_0: usize = 4;
+/// Secret of protocol 3.2, bytes.
+const SECRET_BYTES_3_2: usize = 32;
 
 /// What the client asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,7 +37,7 @@ pub struct StartupRequest {
 pub async fn read_startup<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
     reader: &mut FrameReader<R>,
     writer: &mut MessageWriter<W>,
-    cancels: &CancelRegistry,
+    backend: &impl Backend,
 ) -> Result<Option<StartupRequest>, Failure> {
     // Each kind of encryption may be asked for once.
     let (mut tls_asked, mut gss_asked) = (false, false);
@@ -42,7 +47,7 @@ pub async fn read_startup<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
             () if SslRequest::is_ssl_request_packet(&packet) => &mut tls_asked,
             () if GssEncRequest::is_gss_enc_request_packet(&packet) => &mut gss_asked,
             () if CancelRequest::is_cancel_request_packet(&packet) => {
-                serve_cancel(packet, cancels);
+                serve_cancel(packet, backend);
                 return Ok(None);
             }
             () => return parse_startup(packet),
@@ -55,11 +60,13 @@ pub async fn read_startup<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
     }
 }
 
-fn serve_cancel(mut packet: BytesMut, cancels: &CancelRegistry) {
+fn serve_cancel(mut packet: BytesMut, backend: &impl Backend) {
     // Decoding as 3.2 keeps the key as bytes, whatever its length.
     let context = DecodeContext::new(ProtocolVersion::PROTOCOL3_2);
-    if let Ok(Some(request)) = CancelRequest::decode(&mut packet, &context) {
-        cancels.cancel(request.pid, &request.secret_key.to_bytes());
+    if let Ok(Some(request)) = CancelRequest::decode(&mut packet, &context)
+        && let Ok(session) = u32::try_from(request.pid)
+    {
+        backend.cancel(session, &request.secret_key.to_bytes());
     }
 }
 
@@ -157,10 +164,8 @@ fn split_words(text: &str) -> Vec<String> {
 pub fn greet<W: AsyncWrite + Unpin>(
     writer: &mut MessageWriter<W>,
     request: &StartupRequest,
-    cancels: &std::sync::Arc<CancelRegistry>,
-    pid: i32,
-    parameters: Vec<(&'static str, String)>,
-) -> Result<Registration, Failure> {
+    session: &mut impl BackendSession,
+) -> Result<(), Failure> {
     if let Some(unknown) = &request.negotiate {
         let version = match request.minor {
             0 => ProtocolVersion::PROTOCOL3_0,
@@ -169,12 +174,13 @@ pub fn greet<W: AsyncWrite + Unpin>(
         writer.send(&NegotiateProtocolVersion::new(version.into(), unknown.clone()))?;
     }
     writer.send(&Authentication::Ok)?;
-    for (name, value) in parameters {
+    for (name, value) in session.reported_parameters() {
         writer.send(&ParameterStatus::new(name.to_owned(), value))?;
     }
     let secret_bytes = if request.minor == 0 { SECRET_BYTES_3_0 } else { SECRET_BYTES_3_2 };
-    let registration = cancels.register(pid, secret_bytes);
-    let secret = SecretKey::Bytes(registration.secret.clone().into());
-    writer.send(&BackendKeyData::new(pid, secret))?;
-    Ok(registration)
+    let random: [u8; SECRET_BYTES_3_2] = rand::random();
+    let secret = random[..secret_bytes].to_vec();
+    session.set_cancel_key(secret.clone());
+    let pid = i32::try_from(session.id()).expect("session ids stay below 2^31");
+    writer.send(&BackendKeyData::new(pid, SecretKey::Bytes(secret.into())))
 }

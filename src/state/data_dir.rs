@@ -7,12 +7,10 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use crate::journal::EMPTY_SEGMENT_BYTES;
 use crate::{RunName, StateError, disk};
 
 const FORMAT: u32 = 1;
-/// A journal segment without entries: header and closing mark.
-const EMPTY_SEGMENT_BYTES: u64 = 64;
-
 /// An exclusively held data directory.
 pub struct DataDir {
     path: PathBuf,

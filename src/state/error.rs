@@ -25,6 +25,9 @@ pub enum StateError {
     NoValidManifest { path: PathBuf, reason: String },
     #[error("\"{}\" is corrupted: {reason}", path.display())]
     Corrupt { path: PathBuf, reason: String },
+    /// Entries that were acknowledged are missing or don't verify.
+    #[error("journal \"{}\" is corrupted: {reason}", path.display())]
+    JournalDamaged { path: PathBuf, reason: String },
     #[error("journal entry of {bytes} bytes exceeds the limit of {limit} bytes")]
     EntryTooLarge { bytes: usize, limit: usize },
     #[error("fact of {bytes} bytes exceeds the limit of {limit} bytes")]
@@ -69,7 +72,9 @@ impl StateError {
             StateError::Io { source, .. } => {
                 matches!(source.kind(), io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof)
             }
-            StateError::SyncFailed { .. }
+            // Older checkpoints need more of the journal, not less.
+            StateError::JournalDamaged { .. }
+            | StateError::SyncFailed { .. }
             | StateError::DiskFull { .. }
             | StateError::InUse { .. }
             | StateError::NewerFormat { .. }
@@ -92,6 +97,7 @@ impl ToSqlState for StateError {
             StateError::InUse { .. } => SqlState::ObjectInUse,
             StateError::NewerFormat { .. } => SqlState::ObjectNotInPrerequisiteState,
             StateError::NoValidManifest { .. } | StateError::Corrupt { .. } => SqlState::DataCorrupted,
+            StateError::JournalDamaged { .. } => SqlState::DataCorrupted,
             StateError::EntryTooLarge { .. } | StateError::FactTooLarge { .. } => SqlState::ProgramLimitExceeded,
             StateError::JournalStopped => SqlState::IoError,
             StateError::Arrow(_) | StateError::Json(_) => SqlState::InternalError,
@@ -102,6 +108,7 @@ impl ToSqlState for StateError {
     fn detail(&self) -> Option<String> {
         match self {
             StateError::NoValidManifest { reason, .. } => Some(format!("{reason} Nothing was changed or deleted.")),
+            StateError::JournalDamaged { .. } => Some("Nothing was changed or deleted.".into()),
             _ => None,
         }
     }
@@ -114,6 +121,11 @@ impl ToSqlState for StateError {
             StateError::NoValidManifest { .. } | StateError::Corrupt { .. } => {
                 Some("Restore the directory from a backup, or start with another --data-dir.".into())
             }
+            StateError::JournalDamaged { .. } => Some(
+                "Restore the directory from a backup; or start with --accept-data-loss, which goes on without what is \
+                 missing and keeps the damaged files beside."
+                    .into(),
+            ),
             StateError::EntryTooLarge { .. } => Some("Write the rows with several statements.".into()),
             _ => None,
         }

@@ -25,6 +25,8 @@ const NEWEST_MANIFEST: &[u8] = b"\0store/manifest";
 pub struct StoreOptions {
     pub facts: FactsBackend,
     pub compaction: CompactionPolicy,
+    /// Go on without journal entries that are missing or damaged, instead of refusing to open.
+    pub accept_data_loss: bool,
     /// Bytes of a journal segment, and of the space kept back for queued entries when the disk fills up.
     pub segment_bytes: u64,
     pub reserve_bytes: u64,
@@ -38,6 +40,7 @@ impl Default for StoreOptions {
         StoreOptions {
             facts: FactsBackend::Sled,
             compaction: CompactionPolicy::default(),
+            accept_data_loss: false,
             segment_bytes: 64 * 1024 * 1024,
             reserve_bytes: 16 * 1024 * 1024,
             on_fatal: disk::abort_on_fatal(),
@@ -211,6 +214,7 @@ fn open_journal(
     let mut entries = vec![];
     let journal_options = JournalOptions {
         create: dir.is_fresh(),
+        accept_data_loss: options.accept_data_loss,
         segment_bytes: options.segment_bytes,
         reserve: (options.reserve_bytes > 0).then(|| (dir.reserve(), options.reserve_bytes)),
         on_fatal: options.on_fatal.clone(),

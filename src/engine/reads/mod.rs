@@ -5,10 +5,12 @@
 
 mod endless;
 mod lookup;
+mod produced;
 mod provider;
 mod row_subquery;
 mod run;
 mod source_scan;
 
 pub(crate) use lookup::key_present;
+pub(crate) use produced::{RowSender, produced};
 pub(crate) use run::{explain_physical, run};

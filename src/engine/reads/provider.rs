@@ -14,7 +14,7 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
 use operators::arrangement::Shard;
 
-use crate::oracle::Pin;
+use coordinator::oracle::Pin;
 
 /// A relation at the pinned epoch.
 #[derive(Debug)]

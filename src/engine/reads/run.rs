@@ -12,16 +12,17 @@ use datafusion::physical_plan::{ExecutionPlan, displayable, execute_stream};
 use datafusion::prelude::SessionConfig;
 use futures::StreamExt;
 use plan::{PlannedQuery, RowSubquery, relation_of};
-use tokio::sync::mpsc;
+use tokio::task::JoinError;
 use types::{ObjectId, SqlError, SqlState, ToSqlState};
 
 use super::endless::{check_bounded, endless_limit};
+use super::produced::{AbortOnDrop, produced, task_failed};
 use super::provider::{RelationProvider, Shards};
 use super::row_subquery::BoundSubquery;
 use super::source_scan::SourceProvider;
 use crate::api::RowStream;
 use crate::engine::Shared;
-use crate::oracle::Pin;
+use coordinator::oracle::Pin;
 
 /// Batches that may wait for a slow client.
 const QUEUE_BATCHES_MAX: usize = 4;
@@ -35,34 +36,16 @@ pub(crate) async fn run(
     let handle = shared.query_handle.clone();
     let prepared = handle.spawn(async move { prepare(&shared, planned, parameters).await });
     let (plan, state, schema) = AbortOnDrop(prepared).joined().await??;
-    let (sender, receiver) = mpsc::channel(QUEUE_BATCHES_MAX);
-    handle.spawn(async move {
-        let task = state.task_ctx();
-        let run = async {
-            let mut stream = execute_stream(plan, task).map_err(error)?;
-            while let Some(batch) = stream.next().await {
-                let batch = rename(batch.map_err(error)?, &schema)?;
-                if sender.send(Ok(batch)).await.is_err() {
-                    return Ok(());
-                }
+    Ok(produced(&handle, QUEUE_BATCHES_MAX, |sender| async move {
+        let mut stream = execute_stream(plan, state.task_ctx()).map_err(error)?;
+        while let Some(batch) = stream.next().await {
+            let batch = rename(batch.map_err(error)?, &schema)?;
+            if sender.send(batch).await.is_err() {
+                break;
             }
-            Ok::<(), SqlError>(())
-        };
-        let result = tokio::select! {
-            result = run => result,
-            () = sender.closed() => return,
-        };
-        if let Err(error) = result {
-            // The client may be gone.
-            let _ = sender.send(Err(error)).await;
         }
-    });
-    let stream =
-        futures::stream::unfold(
-            receiver,
-            |mut receiver| async move { receiver.recv().await.map(|item| (item, receiver)) },
-        );
-    Ok(stream.boxed())
+        Ok(())
+    }))
 }
 
 /// The physical plan as text, for EXPLAIN VERBOSE.
@@ -70,21 +53,6 @@ pub(crate) async fn explain_physical(shared: &Arc<Shared>, planned: PlannedQuery
     let (plan, _, _) = prepare(shared, planned, vec![]).await?;
     let text = displayable(plan.as_ref()).indent(false).to_string();
     Ok(text.lines().map(str::to_string).collect())
-}
-
-/// A spawned task that ends when nobody waits for it any more.
-struct AbortOnDrop<T>(tokio::task::JoinHandle<T>);
-
-impl<T> AbortOnDrop<T> {
-    async fn joined(mut self) -> Result<T, SqlError> {
-        (&mut self.0).await.map_err(|e| SqlError::internal(format!("query task failed: {e}")))
-    }
-}
-
-impl<T> Drop for AbortOnDrop<T> {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
 }
 
 type Prepared = (Arc<dyn ExecutionPlan>, SessionState, arrow::datatypes::SchemaRef);
@@ -224,6 +192,10 @@ pub(crate) fn error(error: DataFusionError) -> SqlError {
         }
         if let Some(error) = external.downcast_ref::<connectors::ConnectorError>() {
             return error.to_sql_error();
+        }
+        // A panic in one of the tasks that DataFusion spawns.
+        if let Some(error) = external.downcast_ref::<Arc<JoinError>>() {
+            return task_failed(error);
         }
     }
     kernels::KernelError::from_evaluation(error).to_sql_error()

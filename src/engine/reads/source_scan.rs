@@ -13,7 +13,7 @@ use datafusion::common::{DataFusionError, Result};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::{Expr, TableType};
 use datafusion::physical_plan::ExecutionPlan;
-use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::stream::RecordBatchReceiverStreamBuilder;
 use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
 use tokio::sync::mpsc;
 
@@ -81,18 +81,12 @@ impl PartitionStream for SourcePartition {
     }
 
     fn execute(&self, _context: Arc<TaskContext>) -> SendableRecordBatchStream {
-        let (sender, receiver) = mpsc::channel(READ_AHEAD);
+        // The builder's stream ends with the task's own result, so a panic can't pass for the end of the source.
+        let mut tasks = RecordBatchReceiverStreamBuilder::new(self.schema.clone(), READ_AHEAD);
+        let sender = tasks.tx();
         let (source, schema, columns) = (self.source.clone(), self.schema.clone(), self.columns.clone());
-        tokio::task::spawn_blocking(move || {
-            if let Err(error) = read(&source, &schema, &columns, &sender) {
-                // A query that has ended doesn't care.
-                let _ = sender.blocking_send(Err(error));
-            }
-        });
-        let stream = futures::stream::unfold(receiver, |mut receiver| async move {
-            receiver.recv().await.map(|item| (item, receiver))
-        });
-        Box::pin(RecordBatchStreamAdapter::new(self.schema.clone(), stream))
+        tasks.spawn_blocking(move || read(&source, &schema, &columns, &sender));
+        tasks.build()
     }
 }
 

@@ -18,7 +18,7 @@ use types::limits::{CHECKPOINT_INPUT_BYTES, CHECKPOINT_INPUT_PART};
 use types::{Epoch, MemoryBudget, ObjectId, SqlError, ToSqlState};
 
 use crate::checkpoint::{CheckpointPayload, Checkpointer};
-use crate::clock::{Clock, ClockMessage, ClockStart, Readable};
+use crate::clock::{self, ClockMessage, EnginePorts, PortsStart, Readable};
 use crate::config::EngineConfig;
 use crate::dataflows;
 use crate::engine::{Engine, Shared, clock_channel, event_handler};
@@ -26,11 +26,12 @@ use crate::gate::JournalGate;
 use crate::late_counts::LateCounts;
 use crate::log::{CatalogEntry, EpochEntry, KIND_CATALOG, KIND_EPOCH, KIND_TABLE_ROWS};
 use crate::logged::LoggedSteps;
-use crate::oracle::Oracle;
 use crate::relation::Relation;
+use crate::sessions::SessionRegistry;
 use crate::statements::building;
 use crate::tables;
 use crate::time::now_us;
+use coordinator::oracle::Oracle;
 use sources::{register_sources, restart_feeds};
 
 pub(crate) use sources::{configure, register_source};
@@ -54,7 +55,10 @@ struct Beyond {
 
 pub(crate) fn open(config: EngineConfig) -> Result<Engine, SqlError> {
     let (store, recovered) = match &config.data_dir {
-        Some(dir) => DurableStore::open(dir, StoreOptions::default()).map_err(|e| e.to_sql_error())?,
+        Some(dir) => {
+            let options = StoreOptions { accept_data_loss: config.accept_data_loss, ..StoreOptions::default() };
+            DurableStore::open(dir, options).map_err(|e| e.to_sql_error())?
+        }
         None => DurableStore::in_memory(),
     };
     let beyond = read_beyond(&recovered)?;
@@ -186,24 +190,30 @@ fn start(
     }));
     let gate = Arc::new(JournalGate::default());
     let late = Arc::new(LateCounts::restored(payload.table_late.clone()));
-    let clock_start = ClockStart {
+    let clock_start = coordinator::Start {
         epoch,
         incarnation: payload.incarnation + 1,
         wall_time_us: payload.wall_time_us,
         table_position: payload.table_position,
         table_watermarks: payload.table_watermarks.clone(),
-        catalog: Arc::new(payload.catalog.clone()),
-        catalog_position: payload.catalog_position,
         checkpoint_interval: config.checkpoint_interval,
         checkpoint_input_bytes: (config.memory_limit_bytes / CHECKPOINT_INPUT_PART).min(CHECKPOINT_INPUT_BYTES),
-        gate: gate.clone(),
-        late: late.clone(),
     };
-    let clock =
-        Clock::new(clock_receiver, runtime.clone(), oracle.clone(), store.clone(), checkpointer.clone(), clock_start);
+    let ports = EnginePorts::new(PortsStart {
+        runtime: runtime.clone(),
+        oracle: oracle.clone(),
+        store: store.clone(),
+        gate: gate.clone(),
+        checkpointer: checkpointer.clone(),
+        late: late.clone(),
+        clock: clock_sender.clone(),
+        catalog: Arc::new(payload.catalog.clone()),
+        catalog_position: payload.catalog_position,
+    });
+    let driver = coordinator::Driver::new(clock_start, ports);
     std::thread::Builder::new()
         .name("hw-clock".into())
-        .spawn(move || clock.run())
+        .spawn(move || clock::run(driver, clock_receiver))
         .map_err(|e| SqlError::internal(format!("cannot start a thread: {e}")))?;
     let queries = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(std::thread::available_parallelism().map_or(1, |n| n.get()).max(QUERY_THREADS_MIN))
@@ -225,7 +235,7 @@ fn start(
         ddl: tokio::sync::Mutex::new(()),
         tables: Default::default(),
         jobs: Default::default(),
-        sessions: Default::default(),
+        sessions: Arc::new(SessionRegistry::new(config.sessions)),
         query_handle: queries.handle().clone(),
         queries: Mutex::new(Some(queries)),
         next_id: payload.catalog.next_id.max(leftover).into(),
@@ -305,7 +315,7 @@ fn restore_dataflows(
         let stopping = |_| SqlError::new(types::SqlState::AdminShutdown, "the server is shutting down");
         shared
             .clock
-            .send(ClockMessage::Create { create: Box::new(create), readable, temporary: false })
+            .send(ClockMessage::Create { dataflow: Box::new(create), readable, temporary: false })
             .map_err(stopping)?;
     }
     Ok(rebuild)

@@ -11,7 +11,7 @@ use types::{ObjectId, SqlError, ToSqlState};
 
 use super::{Beyond, graph_of};
 use crate::checkpoint::SourcePayload;
-use crate::clock::{ClockMessage, SourceEntry};
+use crate::clock::{ClockMessage, SourceEntry, SourceOptions, SourceState};
 use crate::engine::Shared;
 use crate::keeper::Keeper;
 use crate::relation::SourceRuntime;
@@ -65,19 +65,17 @@ pub(crate) fn register_source(
     let keeper = Keeper::of(object, body, &shared.catalog());
     let (id, name) = (object.id, object.name.clone());
     let source = SourceRuntime::new(id, name, configured, body.watermark.clone(), stats.clone(), keeper);
-    let entry = SourceEntry {
-        source: object.id,
+    let state = SourceState {
         history: payload.map(|p| p.history.clone()).unwrap_or_default(),
         admission: payload.and_then(|p| p.admission.clone()),
         watermark: payload.and_then(|p| p.watermark),
-        has_time: body.watermark.is_some(),
         ended: payload.is_some_and(|p| p.ended),
-        bound,
-        stats,
     };
+    let options = SourceOptions { has_time: body.watermark.is_some(), bound };
+    let entry = Box::new(SourceEntry { source: object.id, state, options });
     shared.lock_sources().insert(object.id, source);
     let stopping = |_| SqlError::new(types::SqlState::AdminShutdown, "the server is shutting down");
-    shared.clock.send(ClockMessage::AddSource(Box::new(entry))).map_err(stopping)
+    shared.clock.send(ClockMessage::AddSource { entry, kept: stats }).map_err(stopping)
 }
 
 /// Feeds that had run go on where the checkpoint left them.

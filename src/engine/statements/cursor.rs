@@ -71,8 +71,15 @@ pub(crate) async fn fetch(
         FetchCount::All => usize::MAX,
     };
     let deadline = timeout_ms.map(|ms| tokio::time::Instant::now() + Duration::from_millis(ms));
-    let batches = cursor.take(wanted, deadline).await?;
     let columns = cursor.columns.clone();
+    let batches = match cursor.take(wanted, deadline).await {
+        Ok(batches) => batches,
+        Err(error) => {
+            // What it had left is not all there was: fetching on must not look like the end.
+            session.cursors().remove(name);
+            return Err(error);
+        }
+    };
     let stream = futures::stream::iter(batches.into_iter().map(Ok)).boxed();
     Ok(Response::Rows { columns, stream, tag: "FETCH" })
 }

@@ -9,19 +9,18 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, BooleanArray, Int64Array, RecordBatch, UInt32Array, new_null_array};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use catalog::ObjectBody;
-use futures::StreamExt;
 use plan::ViewPlanOptions;
 use sql::{Subscribe, SubscribeTarget, ast};
-use tokio::sync::mpsc;
 use types::{DeltaBatch, Epoch, SqlError, ToSqlState};
 
 use super::{Context, names};
 use crate::api::{Column, Described, Response, RowStream};
 use crate::dataflows;
 use crate::engine::Shared;
-use crate::oracle::{Pin, too_old};
+use crate::reads::{RowSender, produced};
 use crate::relation::Relation;
 use crate::session::Session;
+use coordinator::oracle::{Pin, too_old};
 
 /// Batches that may wait for a slow client.
 const QUEUE_BATCHES_MAX: usize = 16;
@@ -104,19 +103,12 @@ pub(crate) async fn open(session: &mut Session, subscribe: &Subscribe) -> Result
         }
     };
     shared.oracle.wait_sealed(&[relation.id], pin.epoch()).await?;
-    let (sender, receiver) = mpsc::channel(QUEUE_BATCHES_MAX);
-    let follower = Follower { shared: shared.clone(), relation, schema, progress: subscribe.progress, sender };
-    let snapshot = subscribe.snapshot;
-    shared.query_handle.spawn(async move {
-        follower.follow(pin, snapshot).await;
-        drop(temporary);
+    let (handle, progress, snapshot) = (shared.query_handle.clone(), subscribe.progress, subscribe.snapshot);
+    let stream = produced(&handle, QUEUE_BATCHES_MAX, |sender| async move {
+        let _temporary = temporary;
+        Follower { shared, relation, schema, progress, sender }.follow(pin, snapshot).await
     });
-    let stream =
-        futures::stream::unfold(
-            receiver,
-            |mut receiver| async move { receiver.recv().await.map(|item| (item, receiver)) },
-        );
-    Ok((columns, stream.boxed()))
+    Ok((columns, stream))
 }
 
 /// Builds the dataflow of a query for the life of one subscription.
@@ -161,58 +153,55 @@ struct Follower {
     relation: Arc<Relation>,
     schema: SchemaRef,
     progress: bool,
-    sender: mpsc::Sender<Result<RecordBatch, SqlError>>,
+    sender: RowSender,
 }
 
 impl Follower {
-    /// Sends the snapshot, then every change, until the client goes or the relation does.
-    async fn follow(&self, mut pin: Pin, snapshot: bool) {
+    /// Sends the snapshot, then every change, until the client goes. Errors: why the relation went.
+    async fn follow(&self, mut pin: Pin, snapshot: bool) -> Result<(), SqlError> {
         let mut seen = pin.epoch();
+        if let Some(error) = self.relation.error_at(seen) {
+            return Err(error);
+        }
         if snapshot && !self.send_snapshot(seen).await {
-            return;
+            return Ok(());
         }
         if self.progress && !self.send(vec![self.progress_row(seen)]).await {
-            return;
+            return Ok(());
         }
         let mut moved = self.shared.oracle.subscribe();
         loop {
             moved.borrow_and_update();
-            if let Some(error) = self.gone() {
-                // The client may be gone as well.
-                let _ = self.sender.send(Err(error)).await;
-                return;
-            }
-            let frontier = self.shared.oracle.frontier(self.relation.id).unwrap_or(seen);
+            let frontier = self.reached()?;
             if frontier > seen {
                 let batches = self.changes(seen, frontier);
                 if !self.send(batches).await {
-                    return;
+                    return Ok(());
                 }
                 seen = frontier;
                 pin.advance(seen);
                 continue;
             }
             tokio::select! {
-                changed = moved.changed() => if changed.is_err() { return },
-                () = self.sender.closed() => return,
+                changed = moved.changed() => changed.expect("the oracle lives as long as what it is shared with"),
+                () = self.sender.closed() => return Ok(()),
             }
         }
     }
 
-    fn gone(&self) -> Option<SqlError> {
-        if let Some(failure) = self.shared.oracle.failure(self.relation.id) {
-            return Some(failure);
-        }
-        if self.shared.relation(self.relation.id).is_none() {
+    /// Up to where the relation is complete, unless it has failed, is gone, or holds an error there. What is applied
+    /// beyond it does not count: one worker may have an error whose retraction another is about to apply.
+    fn reached(&self) -> Result<Epoch, SqlError> {
+        let frontier = self.shared.oracle.progress(self.relation.id).unwrap_or_else(|| {
             let message = "the subscribed relation was dropped";
-            return Some(SqlError::new(types::SqlState::UndefinedTable, message));
-        }
-        self.relation.error_at(Epoch::MAX)
+            Err(SqlError::new(types::SqlState::UndefinedTable, message))
+        })?;
+        self.relation.error_at(frontier).map_or(Ok(frontier), Err)
     }
 
     async fn send(&self, batches: Vec<RecordBatch>) -> bool {
         for batch in batches {
-            if self.sender.send(Ok(batch)).await.is_err() {
+            if self.sender.send(batch).await.is_err() {
                 return false;
             }
         }

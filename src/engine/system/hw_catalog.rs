@@ -341,7 +341,7 @@ fn sessions(shared: &Shared) -> Arc<dyn TableSource> {
             session.user.into(),
             session.application.into(),
             Cell::Time(session.started_us),
-            if session.active { "active" } else { "idle" }.into(),
+            session.state.name().into(),
             session.query.into(),
         ]
     });

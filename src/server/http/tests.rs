@@ -21,7 +21,7 @@ async fn get(address: SocketAddr, path: &str, host: &str) -> (u16, String) {
 #[tokio::test]
 async fn health_readiness_and_metrics() {
     let fake = Fake::default();
-    let server = serve(&fake, 10).await;
+    let server = serve(&fake).await;
     let address = server.http_addr().unwrap();
     assert_eq!(get(address, "/healthz", "localhost").await, (200, "ok\n".to_owned()));
     assert_eq!(get(address, "/readyz", "localhost").await.0, 200);
@@ -45,7 +45,7 @@ highwater_source_rows_total{source=\"a\\\"b\"} 1.5
 
 #[tokio::test]
 async fn a_rebound_name_gets_nothing() {
-    let server = serve(&Fake::default(), 10).await;
+    let server = serve(&Fake::default()).await;
     let address = server.http_addr().unwrap();
     assert_eq!(get(address, "/metrics", "evil.example").await.0, 403);
     assert_eq!(get(address, "/metrics", &address.to_string()).await.0, 200);

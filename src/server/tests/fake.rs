@@ -7,13 +7,13 @@
 //! is the text in upper case.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use arrow::array::{ArrayRef, Int32Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
 use engine::{
-    Column, Described, MetricKind, MetricSample, Notice, NoticeSeverity, Response, RowStream, TransactionStatus,
+    Column, Described, MetricKind, MetricSample, Notice, NoticeSeverity, Registration, Response, RowStream,
+    SessionLimits, SessionRegistry, Signals, TransactionStatus,
 };
 use futures::future::BoxFuture;
 use futures::stream::{self, StreamExt};
@@ -25,7 +25,7 @@ use crate::backend::{Backend, BackendSession};
 
 #[derive(Clone)]
 pub struct Fake {
-    next_id: Arc<AtomicU32>,
+    sessions: Arc<SessionRegistry>,
     /// Statements at work: running, or streams that still exist.
     pub live: Arc<watch::Sender<usize>>,
     pub ready: Arc<watch::Sender<bool>>,
@@ -34,11 +34,16 @@ pub struct Fake {
 impl Default for Fake {
     fn default() -> Self {
         let count = || Arc::new(watch::Sender::new(0));
-        Fake { next_id: Arc::new(AtomicU32::new(100)), live: count(), ready: Arc::new(watch::Sender::new(true)) }
+        Fake { sessions: Arc::default(), live: count(), ready: Arc::new(watch::Sender::new(true)) }
     }
 }
 
 impl Fake {
+    pub fn with_limits(sessions_max: usize, reserved: usize) -> Fake {
+        let limits = SessionLimits { sessions_max, reserved };
+        Fake { sessions: Arc::new(SessionRegistry::new(limits)), ..Fake::default() }
+    }
+
     /// Waits until that many statements are at work.
     pub async fn wait_for_live(&self, count: usize) {
         let mut live = self.live.subscribe();
@@ -70,7 +75,7 @@ impl Backend for Fake {
         let (notify, notices) = unbounded_channel();
         Ok(FakeSession {
             fake: self.clone(),
-            id: self.next_id.fetch_add(1, Ordering::Relaxed),
+            registration: self.sessions.register(user)?,
             start: format!("{user}@{database} {parameters:?}"),
             status: TransactionStatus::Idle,
             notify,
@@ -78,6 +83,10 @@ impl Backend for Fake {
             changed: vec![],
             timeout: None,
         })
+    }
+
+    fn cancel(&self, session: u32, key: &[u8]) {
+        self.sessions.cancel_with_key(session, key);
     }
 
     fn metrics(&self) -> Vec<MetricSample> {
@@ -105,7 +114,7 @@ impl Backend for Fake {
 
 pub struct FakeSession {
     fake: Fake,
-    id: u32,
+    registration: Registration,
     start: String,
     status: TransactionStatus,
     notify: UnboundedSender<Notice>,
@@ -216,7 +225,15 @@ impl BackendSession for FakeSession {
     type Prepared = Arc<(Arc<str>, Described)>;
 
     fn id(&self) -> u32 {
-        self.id
+        self.registration.id()
+    }
+
+    fn signals(&self) -> Arc<Signals> {
+        self.registration.signals()
+    }
+
+    fn set_cancel_key(&mut self, key: Vec<u8>) {
+        self.registration.set_cancel_key(key);
     }
 
     fn parse(&self, sql: &str) -> Result<Vec<Arc<str>>, SqlError> {

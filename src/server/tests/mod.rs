@@ -15,16 +15,16 @@ use client::Client;
 pub(crate) use fake::Fake;
 
 /// A server on a free port of loopback.
-pub(crate) async fn serve(fake: &Fake, max_connections: usize) -> Server {
+pub(crate) async fn serve(fake: &Fake) -> Server {
     let loopback: SocketAddr = "127.0.0.1:0".parse().unwrap();
-    let config = ServerConfig { listen: loopback, http: Some(loopback), max_connections };
+    let config = ServerConfig { listen: loopback, http: Some(loopback) };
     Server::start(fake.clone(), config).await.expect("a free port")
 }
 
 /// A server and a client whose session has started.
 async fn session() -> (Fake, Server, Client) {
     let fake = Fake::default();
-    let server = serve(&fake, 10).await;
+    let server = serve(&fake).await;
     let client = Client::start(server.local_addr()).await;
     (fake, server, client)
 }

@@ -11,7 +11,7 @@ use super::{Fake, serve};
 #[tokio::test]
 async fn tokio_postgres_works() {
     let fake = Fake::default();
-    let server = serve(&fake, 10).await;
+    let server = serve(&fake).await;
     let config = format!("host=127.0.0.1 port={} user=ann dbname=db", server.local_addr().port());
     let (mut client, connection) = tokio_postgres::connect(&config, NoTls).await.unwrap();
     let connection = tokio::spawn(connection);
@@ -54,7 +54,7 @@ async fn psql_works_where_it_is_installed() {
     if Command::new("psql").arg("--version").stdout(Stdio::null()).status().is_err() {
         return;
     }
-    let server = serve(&Fake::default(), 10).await;
+    let server = serve(&Fake::default()).await;
     let url = format!("postgres://ann@127.0.0.1:{}/db", server.local_addr().port());
     let run = |arguments: &[&str]| {
         let output = Command::new("psql").args(["-X", "-A", "-t", &url]).args(arguments).output().unwrap();

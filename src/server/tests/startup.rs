@@ -2,12 +2,13 @@
 
 use super::client::{Client, startup};
 use super::{Fake, serve};
+use crate::limits::STARTING_CONNECTIONS_MAX;
 
 const V3_0: i32 = 0x0003_0000;
 
 #[tokio::test]
 async fn a_session_starts() {
-    let server = serve(&Fake::default(), 10).await;
+    let server = serve(&Fake::default()).await;
     let mut client = Client::connect(server.local_addr()).await;
     let parameters =
         [("user", "ann"), ("database", "db"), ("application_name", "app"), ("options", "-c a=b\\ c --d-e=f")];
@@ -25,7 +26,7 @@ async fn a_session_starts() {
 
 #[tokio::test]
 async fn encryption_is_refused_and_start_up_goes_on() {
-    let server = serve(&Fake::default(), 10).await;
+    let server = serve(&Fake::default()).await;
     let mut client = Client::connect(server.local_addr()).await;
     client.send(&[0, 0, 0, 8, 4, 210, 22, 48]).await;
     assert_eq!(client.bytes(1).await, b"N");
@@ -42,7 +43,7 @@ async fn encryption_is_refused_and_start_up_goes_on() {
 
 #[tokio::test]
 async fn newer_minor_versions_are_negotiated() {
-    let server = serve(&Fake::default(), 10).await;
+    let server = serve(&Fake::default()).await;
     let mut client = Client::connect(server.local_addr()).await;
     client.send(&startup(0x0003_0002, &[("user", "ann")])).await;
     assert_eq!(client.until_ready().await[0], "authentication 0");
@@ -54,7 +55,7 @@ async fn newer_minor_versions_are_negotiated() {
 
 #[tokio::test]
 async fn start_up_errors_are_told() {
-    let server = serve(&Fake::default(), 10).await;
+    let server = serve(&Fake::default()).await;
     let cases = [
         (startup(V3_0, &[]), "error FATAL 28000 no PostgreSQL user name specified in startup packet"),
         (
@@ -84,7 +85,7 @@ async fn start_up_errors_are_told() {
 
 #[tokio::test]
 async fn hostile_first_packets_are_closed_without_answer() {
-    let server = serve(&Fake::default(), 10).await;
+    let server = serve(&Fake::default()).await;
     let packets: [&[u8]; 9] = [
         &[0, 0, 0, 0, 0, 3, 0, 0],
         &[0, 0, 0, 1, 0, 3, 0, 0],
@@ -108,7 +109,7 @@ async fn hostile_first_packets_are_closed_without_answer() {
 
 #[tokio::test]
 async fn hostile_lengths_in_a_session_end_only_that_session() {
-    let server = serve(&Fake::default(), 20).await;
+    let server = serve(&Fake::default()).await;
     for kind in *b"QPBDCEdpSX" {
         for length in [0i32, 1, 3, -1, i32::MAX, 64 * 1024 * 1024 + 1] {
             let mut client = Client::start(server.local_addr()).await;
@@ -127,7 +128,7 @@ async fn hostile_lengths_in_a_session_end_only_that_session() {
 
 #[tokio::test]
 async fn broken_bodies_end_only_that_session() {
-    let server = serve(&Fake::default(), 20).await;
+    let server = serve(&Fake::default()).await;
     let bodies: [(u8, &[u8]); 9] = [
         (b'Q', b"no end"),
         (b'Q', b""),
@@ -150,11 +151,37 @@ async fn broken_bodies_end_only_that_session() {
 
 #[tokio::test]
 async fn one_client_too_many_is_told_so() {
-    let server = serve(&Fake::default(), 1).await;
+    let server = serve(&Fake::with_limits(2, 1)).await;
     let first = Client::start(server.local_addr()).await;
-    let mut second = Client::connect(server.local_addr()).await;
-    second.send(&startup(V3_0, &[("user", "bob")])).await;
-    assert_eq!(second.until_closed().await, ["error FATAL 53300 sorry, too many clients already"]);
+    let refused = async |user: &str| {
+        let mut client = Client::connect(server.local_addr()).await;
+        client.send(&startup(V3_0, &[("user", user)])).await;
+        client.until_closed().await
+    };
+    let reserved = "remaining connection slots are reserved for non-replication superuser connections";
+    assert_eq!(refused("bob").await, [format!("error FATAL 53300 {reserved}")]);
+    let mut administrator = Client::connect(server.local_addr()).await;
+    administrator.send(&startup(V3_0, &[("user", "postgres")])).await;
+    administrator.until_ready().await;
+    assert_eq!(refused("postgres").await, ["error FATAL 53300 sorry, too many clients already"]);
     // Cancelling needs no free place: the session ends only if the request is served.
     first.cancel(server.local_addr()).await;
+}
+
+#[tokio::test]
+async fn silent_sockets_keep_nobody_out() {
+    let server = serve(&Fake::with_limits(2, 0)).await;
+    let mut silent = vec![];
+    for _ in 0..3 * STARTING_CONNECTIONS_MAX {
+        silent.push(Client::connect(server.local_addr()).await);
+    }
+    let _first = Client::start(server.local_addr()).await;
+    // Half a start-up message is silence too.
+    for client in &mut silent[2 * STARTING_CONNECTIONS_MAX + 2..] {
+        client.send(&[0, 0, 0, 50, 0, 3]).await;
+    }
+    let mut second = Client::start(server.local_addr()).await;
+    assert_eq!(second.query("one").await, ["tag ONE", "ready I"]);
+    // The oldest had to go.
+    assert_eq!(silent[0].message().await, None);
 }

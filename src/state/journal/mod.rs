@@ -1,12 +1,18 @@
 //! The journal: one ordered, durable log of DDL, table rows and epoch records.
 //!
 //! Entries queue under a lock; one thread, `hw-journal`, writes and syncs whatever is queued, so any number of waiters
-//! share one sync. On disk: `segment.rs` (format), `replay.rs` (reading, torn tails), `writer.rs` (the thread).
+//! share one sync. On disk: `segment.rs` (format of entries), `marks.rs` (what was acknowledged), `replay.rs` and
+//! `scan.rs` (reading, torn tails, damage), `aside.rs` (accepting damage), `writer.rs` (the thread).
 //! Invariants: positions have no gaps; nothing is durable before everything ahead of it; an entry that got a position
 //! is written sooner or later unless the process ends (a full disk refuses new ones, it never drops queued ones).
 
+mod aside;
+#[cfg(test)]
+mod loss_tests;
+mod marks;
 mod replay;
 mod reserve;
+mod scan;
 mod segment;
 #[cfg(test)]
 mod tests;
@@ -19,12 +25,15 @@ use std::thread::JoinHandle;
 use crate::StateError;
 use crate::disk::{self, FatalHandler};
 
+use replay::ReplayOptions;
 use reserve::Reserve;
 use segment::EntryHeader;
 use writer::Writer;
 
 /// Largest payload of one entry.
 pub const ENTRY_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// A segment without entries is not longer: head and closing mark.
+pub(crate) const EMPTY_SEGMENT_BYTES: u64 = (marks::ENTRIES_AT + segment::ENTRY_HEADER_BYTES) as u64;
 /// Queued bytes above which `append` waits for the writer.
 const QUEUE_BYTES_MAX: usize = 64 * 1024 * 1024;
 
@@ -39,8 +48,10 @@ pub struct JournalEntry {
 
 #[derive(Clone)]
 pub struct JournalOptions {
-    /// Start an empty journal if there is none; otherwise that is `Corrupt`.
+    /// Start an empty journal if there is none; otherwise that is `JournalDamaged`.
     pub create: bool,
+    /// Go on without entries that are missing or damaged, instead of refusing.
+    pub accept_data_loss: bool,
     /// A segment that has reached this many bytes is followed by a new one.
     pub segment_bytes: u64,
     /// A file of so many bytes that is given up when the disk is full, so that queued entries still get through.
@@ -51,7 +62,8 @@ pub struct JournalOptions {
 impl Default for JournalOptions {
     fn default() -> Self {
         let segment_bytes = 64 * 1024 * 1024;
-        JournalOptions { create: true, segment_bytes, reserve: None, on_fatal: disk::abort_on_fatal() }
+        let (accept_data_loss, on_fatal) = (false, disk::abort_on_fatal());
+        JournalOptions { create: true, accept_data_loss, segment_bytes, reserve: None, on_fatal }
     }
 }
 
@@ -83,6 +95,8 @@ struct Queue {
     /// Newest entry that the writer has taken.
     taken: u64,
     durable: u64,
+    /// First position of the segment being written. It is durable itself.
+    segment: u64,
     /// Someone waits for what is queued.
     urgent: bool,
     disk_full: bool,
@@ -100,8 +114,8 @@ impl Shared {
 impl Journal {
     /// Opens the journal in `dir`, or creates it. Entries above `after` go to `on_entry`, in order.
     ///
-    /// A torn tail (what a power cut leaves of writes that were never acknowledged) is cut off; any other damage above
-    /// `after` is `Corrupt`, as is a journal that begins later than `after` + 1 or ends before `after`.
+    /// A torn tail (what a power cut leaves of writes that were never acknowledged) is cut off. `JournalDamaged`: what
+    /// was acknowledged above `after` is missing or doesn't verify, wherever the journal begins or ends.
     pub fn open(
         dir: &Path,
         after: u64,
@@ -109,7 +123,9 @@ impl Journal {
         on_entry: &mut dyn FnMut(JournalEntry) -> Result<(), StateError>,
     ) -> Result<Journal, StateError> {
         disk::create_dir(dir)?;
-        let end = replay::replay(dir, after, options.create, on_entry)?;
+        let replay_options =
+            ReplayOptions { after, create: options.create, accept_data_loss: options.accept_data_loss };
+        let end = replay::replay(dir, replay_options, on_entry)?;
         let reserve = options.reserve.clone().map(|(path, bytes)| Reserve::open(path, bytes)).transpose()?;
         let position = end.position;
         let queue = Queue { position, chain: end.chain, taken: position, durable: position, ..Queue::default() };
@@ -228,10 +244,10 @@ impl Journal {
 
     /// Deletes segments that hold only entries below `position`.
     pub fn truncate_before(&self, position: u64) -> Result<(), StateError> {
-        match &self.dir {
-            Some(dir) => replay::remove_segments_before(dir, position),
-            None => Ok(()),
-        }
+        let Some(dir) = &self.dir else { return Ok(()) };
+        // A segment that is just being begun takes no other's place yet.
+        let begun = self.shared.lock().segment;
+        replay::remove_segments_before(dir, position.min(begun))
     }
 }
 

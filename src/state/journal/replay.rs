@@ -1,73 +1,145 @@
-//! Reading the journal at start, and telling a torn tail from damage.
+//! Reading the journal at start, segment by segment, and what is done about a tail that is torn or damaged.
 //!
-//! A power cut may leave any mixture of old and new sectors of the last, unacknowledged write. Old content there is
-//! nothing (the file ends) or zeros, for segments only grow. So a bad entry is a torn tail if the file ends inside it
-//! or if one of its sectors is all zero, and if no later batch mark says that it had been durable. Everything else is
-//! damage to data that may have been acknowledged, and is refused.
+//! Nothing is changed before everything was read: a refusal leaves the directory as it was. Damage is refused unless
+//! its loss was accepted; even then the files are kept (`aside.rs`).
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-use super::JournalEntry;
-use super::segment::{self, BATCH, ENTRY_HEADER_BYTES, EntryHeader, SEGMENT_HEADER_BYTES, SegmentHeader};
+use super::marks::{self, ENTRIES_AT, Marks};
+use super::scan::{Rest, scan};
+use super::segment::{self, SegmentHeader};
+use super::{JournalEntry, aside};
 use crate::{StateError, disk};
 
-/// Smallest unit that a disk writes as a whole.
-const SECTOR_BYTES: usize = 512;
-
 /// Where the journal ends, and the segment that goes on.
+#[derive(Clone)]
 pub(super) struct JournalEnd {
     pub(super) position: u64,
     pub(super) chain: u32,
-    /// `None`: the journal is empty.
+    /// `None`: a new segment has to be begun.
     pub(super) open_segment: Option<OpenSegment>,
 }
 
+#[derive(Clone)]
 pub(super) struct OpenSegment {
     pub(super) path: PathBuf,
-    pub(super) salt: u32,
+    pub(super) header: SegmentHeader,
+    /// `None`: of the format without marks.
+    pub(super) marks: Option<Marks>,
+    /// Up to where the file is good.
     pub(super) length: u64,
 }
 
-type OnEntry<'a> = dyn FnMut(JournalEntry) -> Result<(), StateError> + 'a;
+pub(super) type OnEntry<'a> = dyn FnMut(JournalEntry) -> Result<(), StateError> + 'a;
+
+/// What the caller has already, whether there may be no journal, whether damage may cost the journal's end.
+#[derive(Clone, Copy)]
+pub(super) struct ReplayOptions {
+    pub(super) after: u64,
+    pub(super) create: bool,
+    pub(super) accept_data_loss: bool,
+}
+
+/// The position of a segment's first entry, and its file.
+pub(super) type SegmentFile = (u64, PathBuf);
 
 /// Reads all segments that may hold entries above `after`; see [`Journal::open`](super::Journal::open).
-pub(super) fn replay(
-    dir: &Path,
-    after: u64,
-    create: bool,
-    on_entry: &mut OnEntry<'_>,
-) -> Result<JournalEnd, StateError> {
+pub(super) fn replay(dir: &Path, options: ReplayOptions, on_entry: &mut OnEntry<'_>) -> Result<JournalEnd, StateError> {
     let mut segments = list_segments(dir)?;
-    remove_torn_creation(dir, &mut segments)?;
-    if segments.is_empty() {
-        if after > 0 || !create {
-            return Err(StateError::corrupt(dir, format!("the journal is missing, entries after {after} are needed")));
+    let unfinished = if ends_in_torn_creation(&segments, options)? { segments.pop() } else { None };
+    let mut end = match read_all(dir, &segments, options, on_entry)? {
+        Reading::Good(end, torn_bytes) => {
+            if let Some((_, path)) = unfinished {
+                fs::remove_file(&path).map_err(|e| StateError::io("remove", &path, e))?;
+                disk::sync_dir(dir)?;
+            }
+            settle(&end, torn_bytes)?;
+            end
         }
-        return Ok(JournalEnd { position: 0, chain: 0, open_segment: None });
-    }
-    let Some(start) = segments.iter().rposition(|(first, _)| *first <= after + 1) else {
-        let reason = format!("the journal begins at entry {}, entry {} is missing", segments[0].0, after + 1);
-        return Err(StateError::corrupt(dir, reason));
+        Reading::Damaged(damage) if options.accept_data_loss => {
+            tracing::error!(error = %damage.error, "going on without what the journal lacks, as was asked for");
+            aside::give_up(dir, &segments, damage, options.after)?
+        }
+        Reading::Damaged(damage) => return Err(damage.error),
     };
-    let mut end: Option<JournalEnd> = None;
-    for (index, (first, path)) in segments.iter().enumerate().skip(start) {
-        let last = index == segments.len() - 1;
-        end = Some(SegmentScan::begin(path, *first, end)?.run(after, last, on_entry)?);
-    }
-    let end = end.expect("there is at least one segment");
-    if end.position < after {
-        let reason = format!("the journal ends at entry {}, the manifest needs entry {after}", end.position);
-        return Err(StateError::corrupt(dir, reason));
-    }
-    if let Some(open) = &end.open_segment {
-        // What was read may only be in the page cache, if the last process was killed.
-        sync_file(&open.path)?;
+    match &end.open_segment {
+        // It is read, but new entries go to a segment with marks.
+        Some(open) if open.marks.is_none() => end.open_segment = None,
+        Some(open) => marks::link_previous(dir, open.header.first_position)?,
+        None => {}
     }
     Ok(end)
 }
 
-/// Deletes segments all of whose entries are below `position`; never the last one.
+enum Reading {
+    /// The whole journal, and so many torn bytes behind it.
+    Good(JournalEnd, usize),
+    Damaged(Damage),
+}
+
+pub(super) struct Damage {
+    pub(super) error: StateError,
+    /// Index of the first segment that is not good as a whole.
+    pub(super) from: usize,
+    /// Up to where the journal is good, if it is anywhere.
+    pub(super) end: Option<JournalEnd>,
+}
+
+fn read_all(
+    dir: &Path,
+    segments: &[SegmentFile],
+    options: ReplayOptions,
+    on_entry: &mut OnEntry<'_>,
+) -> Result<Reading, StateError> {
+    let after = options.after;
+    let damaged = |path: &Path, reason: String, from: usize, end: Option<JournalEnd>| {
+        let error = StateError::JournalDamaged { path: path.into(), reason };
+        Ok(Reading::Damaged(Damage { error, from, end }))
+    };
+    if segments.is_empty() {
+        if after > 0 || !options.create {
+            return damaged(dir, format!("all segments are missing, entries after {after} are needed"), 0, None);
+        }
+        return Ok(Reading::Good(JournalEnd { position: 0, chain: 0, open_segment: None }, 0));
+    }
+    let Some(start) = segments.iter().rposition(|(first, _)| *first <= after + 1) else {
+        let reason = format!("it begins with entry {}, entry {} is missing", segments[0].0, after + 1);
+        return damaged(dir, reason, 0, None);
+    };
+    let (mut end, mut torn_bytes) = (None, 0);
+    for (index, (first, path)) in segments.iter().enumerate().skip(start) {
+        let last = index == segments.len() - 1;
+        let scanned = scan(path, *first, end.as_ref(), after, last, on_entry)?;
+        end = scanned.end.or(end);
+        match scanned.rest {
+            Rest::Nothing => {}
+            Rest::Torn(bytes) => torn_bytes = bytes,
+            Rest::Damaged(reason) => return damaged(path, reason, index, end),
+        }
+    }
+    let end = end.expect("there is at least one segment");
+    if end.position < after {
+        let reason = format!("it ends with entry {}, the checkpoint needs entry {after}", end.position);
+        return damaged(dir, reason, segments.len() - 1, Some(end));
+    }
+    Ok(Reading::Good(end, torn_bytes))
+}
+
+/// Cuts a torn tail off and makes durable what was read: if the last process was killed, it may only be in the page
+/// cache.
+fn settle(end: &JournalEnd, torn_bytes: usize) -> Result<(), StateError> {
+    let Some(OpenSegment { path, length, .. }) = &end.open_segment else { return Ok(()) };
+    let file = File::options().write(true).open(path).map_err(|e| StateError::io("open", path, e))?;
+    if torn_bytes > 0 {
+        tracing::warn!(path = %path.display(), entry = end.position + 1, torn_bytes, "cut a torn tail off the journal");
+        file.set_len(*length).map_err(|e| StateError::io("truncate", path, e))?;
+    }
+    file.sync_all().map_err(|e| StateError::sync(path, e))
+}
+
+/// Deletes segments all of whose entries are below `position`. The caller sees to it that the segment in which
+/// `position` lies is durable.
 pub(super) fn remove_segments_before(dir: &Path, position: u64) -> Result<(), StateError> {
     let segments = list_segments(dir)?;
     for pair in segments.windows(2) {
@@ -82,7 +154,7 @@ pub(super) fn remove_segments_before(dir: &Path, position: u64) -> Result<(), St
     Ok(())
 }
 
-fn list_segments(dir: &Path) -> Result<Vec<(u64, PathBuf)>, StateError> {
+pub(super) fn list_segments(dir: &Path) -> Result<Vec<SegmentFile>, StateError> {
     let files = disk::list_files(dir)?.into_iter();
     let mut segments: Vec<_> =
         files.filter_map(|(name, path)| Some((segment::parse_file_name(&name)?, path))).collect();
@@ -90,147 +162,22 @@ fn list_segments(dir: &Path) -> Result<Vec<(u64, PathBuf)>, StateError> {
     Ok(segments)
 }
 
-/// A segment's header is synced before its first entry is written, so one without holds nothing.
-fn remove_torn_creation(dir: &Path, segments: &mut Vec<(u64, PathBuf)>) -> Result<(), StateError> {
-    let Some((_, path)) = segments.last() else { return Ok(()) };
+/// Whether the last segment is what a crash leaves of a segment being created: its head is durable before the segment
+/// before says that it exists, and before its first entry is written, so there is nothing in it.
+fn ends_in_torn_creation(segments: &[SegmentFile], options: ReplayOptions) -> Result<bool, StateError> {
+    let Some(((_, path), before)) = segments.split_last() else { return Ok(false) };
     let length = fs::metadata(path).map_err(|e| StateError::io("read", path, e))?.len();
-    if length > SEGMENT_HEADER_BYTES as u64 {
-        return Ok(());
+    if length > ENTRIES_AT as u64 {
+        return Ok(false);
     }
-    let bytes = disk::read(path)?;
-    if bytes.len() < SEGMENT_HEADER_BYTES || bytes.iter().all(|b| *b == 0) {
-        fs::remove_file(path).map_err(|e| StateError::io("remove", path, e))?;
-        disk::sync_dir(dir)?;
-        segments.pop();
+    let head = disk::read(path)?;
+    if let Some(header) = SegmentHeader::decode(path, &head)?
+        && (!header.marked || Marks::decode(&head, header.salt).is_ok())
+    {
+        return Ok(false);
     }
-    Ok(())
-}
-
-fn sync_file(path: &Path) -> Result<(), StateError> {
-    let file = File::options().write(true).open(path).map_err(|e| StateError::io("open", path, e))?;
-    file.sync_all().map_err(|e| StateError::sync(path, e))
-}
-
-/// One segment being read.
-struct SegmentScan<'a> {
-    path: &'a Path,
-    bytes: Vec<u8>,
-    salt: u32,
-    /// Position and chain value of the entry read last.
-    position: u64,
-    chain: u32,
-    offset: usize,
-}
-
-enum Next {
-    Entry(EntryHeader, u32),
-    Mark,
-    End,
-    /// Nothing valid here; the header, if that at least verified.
-    Bad(Option<EntryHeader>),
-}
-
-impl<'a> SegmentScan<'a> {
-    /// Reads the file and checks that it continues `before`.
-    fn begin(path: &'a Path, first: u64, before: Option<JournalEnd>) -> Result<Self, StateError> {
-        let bytes = disk::read(path)?;
-        let header = SegmentHeader::decode(path, &bytes)?;
-        let header = header.ok_or_else(|| StateError::corrupt(path, "the header's checksum is wrong"))?;
-        if header.first_position != first {
-            let reason = format!("the file is named {first} but begins with entry {}", header.first_position);
-            return Err(StateError::corrupt(path, reason));
-        }
-        if let Some(before) = before
-            && (before.position + 1 != first || before.chain != header.chain)
-        {
-            return Err(StateError::corrupt(path, format!("it does not continue entry {}", before.position)));
-        }
-        let (salt, chain) = (header.salt, header.chain);
-        Ok(SegmentScan { path, bytes, salt, position: first - 1, chain, offset: SEGMENT_HEADER_BYTES })
-    }
-
-    fn run(mut self, after: u64, last: bool, on_entry: &mut OnEntry<'_>) -> Result<JournalEnd, StateError> {
-        loop {
-            match self.next()? {
-                Next::Mark => self.offset += ENTRY_HEADER_BYTES,
-                Next::Entry(header, chain) => {
-                    let payload = self.offset + ENTRY_HEADER_BYTES..self.offset + header.total_bytes();
-                    self.offset = payload.end;
-                    (self.position, self.chain) = (header.position, chain);
-                    if header.position > after {
-                        let (position, kind) = (header.position, header.kind);
-                        on_entry(JournalEntry { position, kind, payload: self.bytes[payload].to_vec() })?;
-                    }
-                }
-                Next::End => break,
-                Next::Bad(header) if last && self.is_torn_tail(header) => {
-                    self.cut()?;
-                    break;
-                }
-                Next::Bad(_) => {
-                    let reason = format!("entry {} at byte {} does not verify", self.position + 1, self.offset);
-                    return Err(StateError::corrupt(self.path, reason));
-                }
-            }
-        }
-        let open = OpenSegment { path: self.path.into(), salt: self.salt, length: self.offset as u64 };
-        Ok(JournalEnd { position: self.position, chain: self.chain, open_segment: Some(open) })
-    }
-
-    fn next(&self) -> Result<Next, StateError> {
-        let rest = &self.bytes[self.offset..];
-        if rest.is_empty() {
-            return Ok(Next::End);
-        }
-        let Some((header, chain)) = EntryHeader::decode(rest, self.salt) else { return Ok(Next::Bad(None)) };
-        if header.kind == BATCH {
-            return Ok(Next::Mark);
-        }
-        // The header verifies, so these are no torn bytes: someone has taken or moved entries.
-        if header.position != self.position + 1 || header.previous != self.chain {
-            let reason = format!("entry {} does not follow entry {}", header.position, self.position);
-            return Err(StateError::corrupt(self.path, reason));
-        }
-        match rest.get(ENTRY_HEADER_BYTES..header.total_bytes()) {
-            Some(payload) if crc32fast::hash(payload) == header.payload_crc => Ok(Next::Entry(header, chain)),
-            _ => Ok(Next::Bad(Some(header))),
-        }
-    }
-
-    fn is_torn_tail(&self, header: Option<EntryHeader>) -> bool {
-        if self.later_mark_covers(self.position + 1) {
-            return false;
-        }
-        let end = self.offset + header.map_or(ENTRY_HEADER_BYTES, |h| h.total_bytes());
-        if end > self.bytes.len() {
-            return true;
-        }
-        let mut start = self.offset;
-        while start < end {
-            let next = (start / SECTOR_BYTES + 1) * SECTOR_BYTES;
-            if self.bytes[start..next.min(self.bytes.len())].iter().all(|b| *b == 0) {
-                return true;
-            }
-            start = next;
-        }
-        false
-    }
-
-    /// Whether a batch mark behind the bad entry says that entry `position` was durable when the mark was written.
-    fn later_mark_covers(&self, position: u64) -> bool {
-        let rest = &self.bytes[self.offset..];
-        (1..rest.len()).any(|at| {
-            let found = EntryHeader::decode(&rest[at..], self.salt);
-            found.is_some_and(|(header, _)| header.kind == BATCH && header.position >= position)
-        })
-    }
-
-    /// Cuts the file off at the current offset, durably.
-    fn cut(&self) -> Result<(), StateError> {
-        let dropped = self.bytes.len() - self.offset;
-        tracing::warn!(path = %self.path.display(), entry = self.position + 1, dropped, "cut a torn tail off the journal");
-        let file = File::options().write(true).open(self.path).map_err(|e| StateError::io("open", self.path, e))?;
-        file.set_len(self.offset as u64).map_err(|e| StateError::io("truncate", self.path, e))?;
-        file.sync_all().map_err(|e| StateError::sync(self.path, e))
+    match before.last() {
+        Some((_, previous)) => Ok(!marks::read(previous)?.is_some_and(|marks| marks.continued)),
+        None => Ok(options.create),
     }
 }

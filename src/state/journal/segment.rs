@@ -1,6 +1,6 @@
 //! The format of a journal segment: how entries look as bytes. Reading decides nothing about damage; `replay.rs` does.
 //!
-//! File: header (32 bytes), then entries. Little endian.
+//! File: header (a sector of its own), marks and link (`marks.rs`), then entries. Little endian.
 //! ```text
 //! segment header: magic "HWJRNL01" | format u32 | salt u32 | first position u64 | chain u32 | crc u32
 //! entry:          magic u16 | kind u8 | length u32 | position u64 | previous u32 | payload crc u32 | crc u32 | payload
@@ -8,13 +8,19 @@
 //! An entry's crc covers its header and is seeded with the segment's salt; `previous` repeats the crc of the entry
 //! before, so entries can neither be swapped nor come from another file. Kind 0 is a batch mark: it stands in front of
 //! every write, `position` says how far the journal was durable then, and it is outside the chain.
+//! In format 1 entries followed the header immediately; it is read, but not written.
 
 use std::path::Path;
 
+use super::marks::{ENTRIES_AT, Marks};
 use crate::StateError;
 
-pub(super) const FORMAT: u32 = 1;
+pub(super) const FORMAT: u32 = 2;
+/// The format without marks.
+const FORMAT_UNMARKED: u32 = 1;
 pub(super) const SEGMENT_HEADER_BYTES: usize = 32;
+/// Smallest unit that a disk writes as a whole.
+pub(super) const SECTOR_BYTES: usize = 512;
 pub(super) const ENTRY_HEADER_BYTES: usize = 27;
 /// Kind of a batch mark.
 pub(super) const BATCH: u8 = 0;
@@ -28,13 +34,33 @@ pub(super) struct SegmentHeader {
     pub(super) first_position: u64,
     /// Crc of the entry before the first.
     pub(super) chain: u32,
+    /// False: of the format before there were marks.
+    pub(super) marked: bool,
 }
 
 impl SegmentHeader {
+    pub(super) fn new(salt: u32, first_position: u64, chain: u32) -> Self {
+        SegmentHeader { salt, first_position, chain, marked: true }
+    }
+
+    /// Everything in front of the first entry.
+    pub(super) fn head(&self, marks: &Marks) -> Vec<u8> {
+        let mut head = vec![0; ENTRIES_AT];
+        head[..SEGMENT_HEADER_BYTES].copy_from_slice(&self.encode());
+        marks.encode(&mut head);
+        head
+    }
+
+    /// Where the entries begin.
+    pub(super) fn entries_at(&self) -> usize {
+        if self.marked { ENTRIES_AT } else { SEGMENT_HEADER_BYTES }
+    }
+
     pub(super) fn encode(&self) -> [u8; SEGMENT_HEADER_BYTES] {
+        let format = if self.marked { FORMAT } else { FORMAT_UNMARKED };
         let mut bytes = [0; SEGMENT_HEADER_BYTES];
         bytes[..8].copy_from_slice(SEGMENT_MAGIC);
-        bytes[8..12].copy_from_slice(&FORMAT.to_le_bytes());
+        bytes[8..12].copy_from_slice(&format.to_le_bytes());
         bytes[12..16].copy_from_slice(&self.salt.to_le_bytes());
         bytes[16..24].copy_from_slice(&self.first_position.to_le_bytes());
         bytes[24..28].copy_from_slice(&self.chain.to_le_bytes());
@@ -54,7 +80,7 @@ impl SegmentHeader {
             return Err(StateError::NewerFormat { path: path.into(), found, known: FORMAT });
         }
         let (salt, first_position, chain) = (u32_at(bytes, 12), u64_at(bytes, 16), u32_at(bytes, 24));
-        Ok(Some(SegmentHeader { salt, first_position, chain }))
+        Ok(Some(SegmentHeader { salt, first_position, chain, marked: found > FORMAT_UNMARKED }))
     }
 }
 

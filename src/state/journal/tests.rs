@@ -9,11 +9,15 @@ use tempfile::TempDir;
 use super::*;
 use crate::tests::scratch;
 
-fn options() -> JournalOptions {
+pub(super) fn options() -> JournalOptions {
     JournalOptions { on_fatal: Arc::new(|error| panic!("unexpected fatal error: {error}")), ..Default::default() }
 }
 
-fn try_open(dir: &Path, after: u64, options: JournalOptions) -> Result<(Journal, Vec<JournalEntry>), StateError> {
+pub(super) fn try_open(
+    dir: &Path,
+    after: u64,
+    options: JournalOptions,
+) -> Result<(Journal, Vec<JournalEntry>), StateError> {
     let mut entries = vec![];
     let journal = Journal::open(dir, after, options, &mut |entry| {
         entries.push(entry);
@@ -22,7 +26,7 @@ fn try_open(dir: &Path, after: u64, options: JournalOptions) -> Result<(Journal,
     Ok((journal, entries))
 }
 
-fn open(dir: &Path, after: u64) -> (Journal, Vec<JournalEntry>) {
+pub(super) fn open(dir: &Path, after: u64) -> (Journal, Vec<JournalEntry>) {
     try_open(dir, after, options()).unwrap()
 }
 
@@ -31,7 +35,7 @@ fn payload(position: u64) -> Vec<u8> {
 }
 
 /// Appends entries up to `last`, synced each or all at once.
-fn fill(journal: &Journal, last: u64, sync_each: bool) {
+pub(super) fn fill(journal: &Journal, last: u64, sync_each: bool) {
     while journal.position() < last {
         let next = journal.position() + 1;
         assert_eq!(journal.append(next as u8 % 7 + 1, &payload(next)).unwrap(), next);
@@ -43,7 +47,7 @@ fn fill(journal: &Journal, last: u64, sync_each: bool) {
     journal.sync_up_to(last).unwrap();
 }
 
-fn check(entries: &[JournalEntry], from: u64, to: u64) {
+pub(super) fn check(entries: &[JournalEntry], from: u64, to: u64) {
     let positions: Vec<u64> = entries.iter().map(|e| e.position).collect();
     assert_eq!(positions, (from..=to).collect::<Vec<_>>());
     for entry in entries {
@@ -56,12 +60,18 @@ fn files(dir: &Path) -> Vec<PathBuf> {
 }
 
 /// A copy of the journal as a killed process leaves it: without the closing mark.
-fn copy(dir: &Path) -> TempDir {
+pub(super) fn copy(dir: &Path) -> TempDir {
     let copy = scratch();
     for path in files(dir) {
         fs::copy(&path, copy.path().join(path.file_name().unwrap())).unwrap();
     }
     copy
+}
+
+/// The segment with what was written since `before`, as if that had not been acknowledged yet.
+fn unacknowledged(before: &[u8], path: &Path) -> Vec<u8> {
+    let bytes = fs::read(path).unwrap();
+    [&before[..marks::ENTRIES_AT], &bytes[marks::ENTRIES_AT..]].concat()
 }
 
 #[test]
@@ -95,17 +105,17 @@ fn rolls_and_truncates_segments() {
     journal.truncate_before(1_000).unwrap();
     assert_eq!(files(dir.path()).len(), 1, "the last segment stays");
     drop(journal);
-    assert!(matches!(try_open(dir.path(), 20, small()), Err(StateError::Corrupt { .. })), "entry 21 is gone");
+    assert!(matches!(try_open(dir.path(), 20, small()), Err(StateError::JournalDamaged { .. })), "entry 21 is gone");
     assert_eq!(try_open(dir.path(), 60, small()).unwrap().0.position(), 60);
-    assert!(matches!(try_open(dir.path(), 61, small()), Err(StateError::Corrupt { .. })), "entry 61 never was");
+    assert!(matches!(try_open(dir.path(), 61, small()), Err(StateError::JournalDamaged { .. })), "entry 61 never was");
 }
 
 #[test]
 fn missing_journal_is_refused_unless_it_may_be_created() {
     let dir = scratch();
     let existing = JournalOptions { create: false, ..options() };
-    assert!(matches!(try_open(dir.path(), 0, existing), Err(StateError::Corrupt { .. })));
-    assert!(matches!(try_open(dir.path(), 5, options()), Err(StateError::Corrupt { .. })));
+    assert!(matches!(try_open(dir.path(), 0, existing), Err(StateError::JournalDamaged { .. })));
+    assert!(matches!(try_open(dir.path(), 5, options()), Err(StateError::JournalDamaged { .. })));
 }
 
 #[test]
@@ -119,7 +129,7 @@ fn missing_segment_is_refused() {
     for lost in &files[1..files.len() - 1] {
         let copy = copy(dir.path());
         fs::remove_file(copy.path().join(lost.file_name().unwrap())).unwrap();
-        assert!(matches!(try_open(copy.path(), 0, small()), Err(StateError::Corrupt { .. })));
+        assert!(matches!(try_open(copy.path(), 0, small()), Err(StateError::JournalDamaged { .. })));
     }
 }
 
@@ -130,9 +140,10 @@ fn torn_tail_at_every_byte_is_cut() {
     let (journal, _) = open(dir.path(), 0);
     fill(&journal, 5, true);
     let path = files(dir.path()).pop().unwrap();
-    let before = fs::metadata(&path).unwrap().len() as usize;
+    let acknowledged = fs::read(&path).unwrap();
+    let before = acknowledged.len();
     fill(&journal, 6, true);
-    let bytes = fs::read(&path).unwrap();
+    let bytes = unacknowledged(&acknowledged, &path);
     assert!(bytes.len() > before + 27 + 27 + 5);
     for torn in before..bytes.len() {
         for zeros in [false, true] {
@@ -165,12 +176,13 @@ fn lost_sectors_of_the_last_write_are_cut() {
     let (journal, _) = open(dir.path(), 0);
     fill(&journal, 3, true);
     let path = files(dir.path()).pop().unwrap();
-    let before = fs::metadata(&path).unwrap().len() as usize;
+    let acknowledged = fs::read(&path).unwrap();
+    let before = acknowledged.len();
     for length in [700, 900, 40] {
         journal.append_lazy(9, &vec![0xAB; length]).unwrap();
     }
     journal.sync_up_to(6).unwrap();
-    let bytes = fs::read(&path).unwrap();
+    let bytes = unacknowledged(&acknowledged, &path);
     let sectors: Vec<_> = (before / 512..=bytes.len() / 512).collect();
     for lost in 1..1u32 << sectors.len() {
         let mut left = bytes.clone();
@@ -193,9 +205,10 @@ fn lost_sectors_of_the_last_write_are_cut() {
     }
 }
 
-/// No flipped bit may change, lose or hide an acknowledged entry: closed cleanly or killed, in one batch or many.
+/// No flipped bit may change, lose or hide an acknowledged entry: closed cleanly or killed, in one batch or many. One
+/// in front of the entries may be harmless: there are two marks, and sectors are longer than what they hold.
 #[test]
-fn every_flipped_bit_is_refused() {
+fn every_flipped_bit_is_refused_or_harmless() {
     for (clean, sync_each) in [(true, true), (true, false), (false, true), (false, false)] {
         let dir = scratch();
         let (journal, _) = open(dir.path(), 0);
@@ -205,14 +218,15 @@ fn every_flipped_bit_is_refused() {
         let source = if clean { dir.path() } else { killed.path() };
         let path = files(source).pop().unwrap();
         let bytes = fs::read(&path).unwrap();
-        for bit in 0..bytes.len() * 8 {
+        for bit in (0..bytes.len() * 8).filter(|bit| bit % 512 < 256 || *bit > marks::ENTRIES_AT * 8) {
             let mut flipped = bytes.clone();
             flipped[bit / 8] ^= 1 << (bit % 8);
             let copy = scratch();
             fs::write(copy.path().join(path.file_name().unwrap()), &flipped).unwrap();
             let opened = try_open(copy.path(), 0, options());
-            let refused = matches!(opened, Err(StateError::Corrupt { .. } | StateError::NewerFormat { .. }));
-            assert!(refused, "bit {bit} of {} (clean: {clean}, sync_each: {sync_each})", bytes.len() * 8);
+            let refused = matches!(opened, Err(StateError::JournalDamaged { .. } | StateError::NewerFormat { .. }));
+            let harmless = bit < marks::ENTRIES_AT * 8 && opened.is_ok_and(|(_, entries)| entries.len() == 6);
+            assert!(refused || harmless, "bit {bit} of {} ({clean}, {sync_each})", bytes.len() * 8);
         }
     }
 }

@@ -7,13 +7,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::replay::JournalEnd;
+use super::marks::{self, ENTRIES_AT, Marks};
+use super::replay::{JournalEnd, OpenSegment};
 use super::reserve::Reserve;
-use super::segment::{self, SEGMENT_HEADER_BYTES, SegmentHeader};
+use super::segment::{self, SegmentHeader};
 use super::{JournalOptions, Queue, Shared};
 use crate::{StateError, disk};
 
-/// Longest time an entry appended lazily waits for a sync.
+/// Longest time an entry appended lazily, or the mark of what was acknowledged last, waits for a sync.
 const LAZY_SYNC: Duration = Duration::from_millis(100);
 /// Lazily appended bytes that start a sync.
 const LAZY_BYTES_MAX: usize = 1024 * 1024;
@@ -33,19 +34,46 @@ struct Segment {
     path: PathBuf,
     file: File,
     salt: u32,
+    first_position: u64,
     length: u64,
+    marks: Marks,
+    /// The newest mark is written, but not synced.
+    mark_pending: bool,
 }
 
 impl Segment {
-    /// A new, empty, durable segment.
+    /// A new, empty, durable segment, of which the one before knows.
     fn create(dir: &Path, header: SegmentHeader) -> Result<Segment, StateError> {
         let path = dir.join(segment::file_name(header.first_position));
+        let marks = Marks::new(header.salt, header.first_position - 1);
         let file = disk::create_file(&path)?;
-        let written = file.write_all_at(&header.encode(), 0);
+        let written = file.write_all_at(&header.head(&marks), 0);
         written.map_err(|e| StateError::io("write", &path, e))?;
         file.sync_all().map_err(|e| StateError::sync(&path, e))?;
         disk::sync_dir(dir)?;
-        Ok(Segment { path, file, salt: header.salt, length: SEGMENT_HEADER_BYTES as u64 })
+        marks::link_previous(dir, header.first_position)?;
+        let SegmentHeader { salt, first_position, .. } = header;
+        Ok(Segment { path, file, salt, first_position, length: ENTRIES_AT as u64, marks, mark_pending: false })
+    }
+
+    fn entry_bytes(&self) -> u64 {
+        self.length - ENTRIES_AT as u64
+    }
+
+    /// Notes that everything up to `position` is durable; what notes it is so after the next sync.
+    fn acknowledge(&mut self, position: u64) -> Result<(), StateError> {
+        self.mark_pending = true;
+        match self.marks.acknowledge(&self.file, &self.path, position) {
+            // A file system that never overwrites needs space even for this; the next mark says more.
+            Err(StateError::DiskFull { .. }) => Ok(()),
+            other => other,
+        }
+    }
+
+    fn sync(&mut self) -> Result<(), StateError> {
+        self.file.sync_data().map_err(|e| StateError::sync(&self.path, e))?;
+        self.mark_pending = false;
+        Ok(())
     }
 }
 
@@ -56,6 +84,8 @@ enum Work {
         position: u64,
         durable: u64,
     },
+    /// Nothing came after the last batch: its mark is to be synced.
+    Mark,
     Close,
 }
 
@@ -68,16 +98,17 @@ impl Writer {
         shared: Arc<Shared>,
     ) -> Result<Writer, StateError> {
         let segment = match end.open_segment {
-            Some(open) => {
-                let opened = File::options().read(true).write(true).open(&open.path);
-                let file = opened.map_err(|e| StateError::io("open", &open.path, e))?;
-                Segment { path: open.path, file, salt: open.salt, length: open.length }
+            Some(OpenSegment { path, header, marks: Some(marks), length }) => {
+                let opened = File::options().read(true).write(true).open(&path);
+                let file = opened.map_err(|e| StateError::io("open", &path, e))?;
+                let SegmentHeader { salt, first_position, .. } = header;
+                Segment { path, file, salt, first_position, length, marks, mark_pending: false }
             }
-            None => {
-                let header = SegmentHeader { salt: salt(), first_position: end.position + 1, chain: end.chain };
-                Segment::create(dir, header)?
+            Some(OpenSegment { marks: None, .. }) | None => {
+                Segment::create(dir, SegmentHeader::new(salt(), end.position + 1, end.chain))?
             }
         };
+        shared.lock().segment = segment.first_position;
         Ok(Writer { dir: dir.into(), options, reserve, shared, segment })
     }
 
@@ -85,6 +116,7 @@ impl Writer {
         loop {
             let done = match self.next_work() {
                 Work::Batch { bytes, position, durable } => self.write_batch(bytes, position, durable),
+                Work::Mark => self.segment.sync(),
                 Work::Close => {
                     let closed = self.write_closing_mark();
                     self.finish(closed);
@@ -121,26 +153,31 @@ impl Writer {
             }
             if queue.bytes.is_empty() {
                 queue.urgent = false;
+            }
+            if queue.bytes.is_empty() && !self.segment.mark_pending {
                 queue = self.shared.work.wait(queue).expect("no code panics while holding the journal's queue");
                 continue;
             }
             let waited = self.shared.work.wait_timeout(queue, LAZY_SYNC);
             let (guard, timeout) = waited.expect("no code panics while holding the journal's queue");
             queue = guard;
-            if timeout.timed_out() && !queue.bytes.is_empty() {
-                return take_batch(&mut queue);
+            match (timeout.timed_out(), queue.bytes.is_empty()) {
+                (true, true) => return Work::Mark,
+                (true, false) => return take_batch(&mut queue),
+                (false, _) => {}
             }
         }
     }
 
     fn write_batch(&mut self, mut bytes: Vec<u8>, position: u64, durable: u64) -> Result<(), StateError> {
-        if self.segment.length >= self.options.segment_bytes {
+        if self.segment.entry_bytes() >= self.options.segment_bytes {
             self.roll(&bytes, durable)?;
         }
         segment::salt_entries(&mut bytes, self.segment.salt);
         bytes.splice(0..0, segment::batch_mark(durable, self.segment.salt));
         self.with_space(|writer| writer.write(&bytes))?;
         self.segment.length += bytes.len() as u64;
+        self.segment.acknowledge(position)?;
         {
             let mut queue = self.shared.lock();
             assert!(position > queue.durable, "a batch has entries");
@@ -154,12 +191,14 @@ impl Writer {
     /// Starts the next segment; `bytes` begin with its first entry.
     fn roll(&mut self, bytes: &[u8], durable: u64) -> Result<(), StateError> {
         let chain = segment::previous_of(bytes);
-        let header = SegmentHeader { salt: salt(), first_position: durable + 1, chain };
+        let header = SegmentHeader::new(salt(), durable + 1, chain);
         let dir = self.dir.clone();
         self.with_space(|writer| {
             writer.segment = Segment::create(&dir, header)?;
             Ok(())
-        })
+        })?;
+        self.shared.lock().segment = self.segment.first_position;
+        Ok(())
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<(), StateError> {
@@ -169,7 +208,7 @@ impl Writer {
             file.set_len(*length).map_err(|e| StateError::io("truncate", path, e))?;
             return Err(StateError::io("write", path, error));
         }
-        file.sync_data().map_err(|e| StateError::sync(path, e))
+        self.segment.sync()
     }
 
     /// Repeats `attempt` while the disk is full: first with the reserve's space, then whenever there may be some.

@@ -86,7 +86,7 @@ pub fn pg_settings(view: &SessionView) -> Vec<Row> {
             ("setting", value.as_str().into()),
             ("category", "Highwater".into()),
             ("short_desc", "".into()),
-            ("context", if view.parameters.is_read_only(name) { "internal" } else { "user" }.into()),
+            ("context", view.parameters.context(name).into()),
             ("vartype", "string".into()),
             ("source", if changed { "session" } else { "default" }.into()),
             ("boot_val", default.into()),
@@ -138,7 +138,7 @@ pub fn pg_language() -> Vec<Row> {
 
 pub fn pg_stat_activity(view: &SessionView) -> Vec<Row> {
     let sessions = view.shared.sessions.read().into_iter();
-    let row = |session: crate::session::SessionReading| -> Row {
+    let row = |session: crate::sessions::SessionReading| -> Row {
         let role = view.roles().into_iter().find(|(_, name)| *name == session.user).map(|(oid, _)| oid);
         vec![
             ("datid", oids::DATABASE.into()),
@@ -148,7 +148,9 @@ pub fn pg_stat_activity(view: &SessionView) -> Vec<Row> {
             ("usename", session.user.into()),
             ("application_name", session.application.into()),
             ("backend_start", Cell::Time(session.started_us)),
-            ("state", if session.active { "active" } else { "idle" }.into()),
+            ("query_start", session.query_started_us.map_or(Cell::Null, Cell::Time)),
+            ("state_change", Cell::Time(session.state_changed_us)),
+            ("state", session.state.name().into()),
             ("query", session.query.into()),
             ("backend_type", "client backend".into()),
         ]

@@ -202,6 +202,13 @@ impl Oracle {
         self.lock().relations.get(&relation).map(|p| p.sealed)
     }
 
+    /// How far `relation` has sealed, or why it stopped; `None` if there is no such relation.
+    pub fn progress(&self, relation: ObjectId) -> Option<Result<Epoch, SqlError>> {
+        let inner = self.lock();
+        let progress = inner.relations.get(&relation)?;
+        Some(progress.failed.clone().map_or(Ok(progress.frontier(inner.opened)), Err))
+    }
+
     pub fn failure(&self, relation: ObjectId) -> Option<SqlError> {
         self.lock().relations.get(&relation).and_then(|p| p.failed.clone())
     }
@@ -253,11 +260,8 @@ impl Oracle {
         for relation in relations {
             loop {
                 moved.borrow_and_update();
-                match self.state(*relation) {
-                    None => return Err(dropped(*relation)),
-                    Some((_, Some(error))) => return Err(error),
-                    Some((frontier, None)) if frontier >= epoch => break,
-                    Some(_) => {}
+                if self.progress(*relation).ok_or_else(|| dropped(*relation))?? >= epoch {
+                    break;
                 }
                 if moved.changed().await.is_err() {
                     return Err(SqlError::new(SqlState::AdminShutdown, "the server is shutting down"));
@@ -267,18 +271,13 @@ impl Oracle {
         Ok(())
     }
 
-    fn state(&self, relation: ObjectId) -> Option<(Epoch, Option<SqlError>)> {
-        let inner = self.lock();
-        inner.relations.get(&relation).map(|p| (p.frontier(inner.opened), p.failed.clone()))
-    }
-
     fn bump(&self) {
         self.moved.send_modify(|version| *version += 1);
     }
 }
 
 /// 72000: the changes since `epoch` are not kept.
-pub(crate) fn too_old(epoch: Epoch) -> SqlError {
+pub fn too_old(epoch: Epoch) -> SqlError {
     SqlError::new(SqlState::SnapshotTooOld, format!("epoch {epoch} is not kept any more"))
         .with_detail(
             "History goes back as far as retain_history says, to the creation of the view and to the last restart.",
