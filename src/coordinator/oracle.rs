@@ -2,6 +2,10 @@
 //!
 //! A query fixes its epoch once: the larger of the floor and the newest epoch that all its relations have sealed. The
 //! floor is the highest epoch shown or acknowledged to anyone, so reads never go back and everyone reads their writes.
+//! A relation that has failed answers with its failure, and so does everything that reads it: a dataflow behind it stands
+//! still, and what it showed last is not the present any more. It holds nobody back: neither the floor nor the epochs in
+//! flight count it.
+//!
 //! Invariant: floor, opened and every frontier only grow; deltas at or below `retain_from()` may be forgotten, unless the
 //! relation's own `retain_history` keeps them (`retention.rs`).
 
@@ -29,6 +33,8 @@ struct Inner {
 
 #[derive(Debug, Default)]
 struct Progress {
+    /// What its dataflow reads.
+    inputs: Vec<ObjectId>,
     /// Epochs that concern the relation and are not sealed yet, with their row counts, oldest first.
     outstanding: VecDeque<(Epoch, usize)>,
     sealed: Epoch,
@@ -84,6 +90,21 @@ impl Inner {
         }
     }
 
+    fn fail(&mut self, relation: ObjectId, error: &SqlError) -> Vec<ObjectId> {
+        let mut failed = vec![];
+        let mut open = VecDeque::from([relation]);
+        while let Some(id) = open.pop_front() {
+            let Some(progress) = self.relations.get_mut(&id).filter(|p| p.failed.is_none()) else { continue };
+            progress.failed = Some(error.clone());
+            failed.push(id);
+            let reads = |progress: &Progress| progress.inputs.contains(&id);
+            open.extend(self.relations.iter().filter(|(_, p)| reads(p)).map(|(reader, _)| *reader));
+        }
+        // Readers have larger ids.
+        failed.sort_unstable();
+        failed
+    }
+
     fn retain_from(&self) -> Epoch {
         let oldest_pin = self.pins.keys().next().copied().unwrap_or(Epoch::MAX);
         self.floor.min(oldest_pin)
@@ -105,10 +126,22 @@ impl Oracle {
         self.lock().opened
     }
 
-    /// A relation that takes part from now on. `readable_from`: first epoch at which it is complete.
-    pub fn add(&self, relation: ObjectId, sealed: Epoch, readable_from: Epoch, attached: bool) {
-        let progress = Progress { sealed, readable_from, attached, ..Progress::default() };
-        self.lock().relations.insert(relation, progress);
+    /// A relation that takes part from now on, reading `inputs`. `readable_from`: first epoch at which it is complete.
+    /// False if one of its inputs has failed: then it has, too.
+    pub fn add(
+        &self,
+        relation: ObjectId,
+        inputs: Vec<ObjectId>,
+        sealed: Epoch,
+        readable_from: Epoch,
+        attached: bool,
+    ) -> bool {
+        let mut inner = self.lock();
+        let failed = inputs.iter().find_map(|id| inner.relations.get(id)?.failed.clone());
+        let sound = failed.is_none();
+        let progress = Progress { inputs, sealed, readable_from, attached, failed, ..Progress::default() };
+        inner.relations.insert(relation, progress);
+        sound
     }
 
     /// A catching-up relation is complete from `epoch` on, once sealed there.
@@ -130,13 +163,14 @@ impl Oracle {
         self.bump();
     }
 
-    pub fn fail(&self, relation: ObjectId, error: SqlError) {
+    /// A relation has failed, and with it what reads it, directly or not. Gives those that had not failed before, readers
+    /// after what they read.
+    pub fn fail(&self, relation: ObjectId, error: &SqlError) -> Vec<ObjectId> {
         let mut inner = self.lock();
-        if let Some(progress) = inner.relations.get_mut(&relation) {
-            progress.failed.get_or_insert(error);
-        }
+        let failed = inner.fail(relation, error);
         drop(inner);
         self.bump();
+        failed
     }
 
     /// The clock opens an epoch that concerns `relations` and carries `rows` rows.
@@ -164,7 +198,8 @@ impl Oracle {
             }
         }
         let opened = inner.opened;
-        let lowest = inner.relations.values().filter(|p| p.attached).map(|p| p.frontier(opened)).min();
+        let counted = inner.relations.values().filter(|p| p.attached && p.failed.is_none());
+        let lowest = counted.map(|p| p.frontier(opened)).min();
         inner.floor = inner.floor.max(lowest.unwrap_or(opened));
         drop(inner);
         self.bump();
@@ -217,7 +252,8 @@ impl Oracle {
     pub fn pin(self: &Arc<Self>, relations: &[ObjectId]) -> Pin {
         let mut inner = self.lock();
         let opened = inner.opened;
-        let known = relations.iter().filter_map(|r| inner.relations.get(r));
+        // The caller learns of a failure when it waits.
+        let known = relations.iter().filter_map(|r| inner.relations.get(r)).filter(|p| p.failed.is_none());
         let complete = known.clone().map(|p| p.frontier(opened)).min().unwrap_or(opened);
         let readable = known.map(|p| p.readable_from).max().unwrap_or(0);
         let epoch = inner.floor.max(complete).max(readable);
@@ -289,4 +325,62 @@ pub fn too_old(epoch: Epoch) -> SqlError {
 
 fn dropped(relation: ObjectId) -> SqlError {
     SqlError::new(SqlState::UndefinedTable, format!("relation with OID {relation} was dropped"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TABLE: ObjectId = ObjectId(1);
+    const VIEW: ObjectId = ObjectId(2);
+    const ABOVE: ObjectId = ObjectId(3);
+    const OTHER: ObjectId = ObjectId(4);
+
+    fn oracle() -> Arc<Oracle> {
+        let oracle = Oracle::new(10);
+        for (relation, inputs) in
+            [(TABLE, vec![]), (VIEW, vec![TABLE]), (ABOVE, vec![VIEW, TABLE]), (OTHER, vec![TABLE])]
+        {
+            assert!(oracle.add(relation, inputs, 10, 10, true));
+        }
+        oracle
+    }
+
+    fn error() -> SqlError {
+        SqlError::internal("materialized view \"v\" has failed")
+    }
+
+    #[test]
+    fn everything_that_reads_a_failed_relation_fails_with_it_and_nothing_else() {
+        let oracle = oracle();
+        assert_eq!(oracle.fail(VIEW, &error()), [VIEW, ABOVE]);
+        assert_eq!(oracle.fail(VIEW, &SqlError::internal("again")), []);
+        let failed = [TABLE, VIEW, ABOVE, OTHER].map(|id| oracle.failure(id).is_some());
+        assert_eq!(failed, [false, true, true, false]);
+        assert_eq!(oracle.failure(ABOVE), Some(error()));
+        assert_eq!(oracle.fail(TABLE, &error()), [TABLE, OTHER]);
+    }
+
+    #[test]
+    fn what_is_made_over_a_failed_relation_has_failed() {
+        let oracle = oracle();
+        oracle.fail(VIEW, &error());
+        assert!(!oracle.add(ObjectId(5), vec![ABOVE], 10, 10, true));
+        assert_eq!(oracle.failure(ObjectId(5)), Some(error()));
+        assert!(oracle.add(ObjectId(6), vec![OTHER], 10, 10, true));
+    }
+
+    #[test]
+    fn a_failed_relation_holds_nothing_back() {
+        let oracle = oracle();
+        for epoch in 11..=20 {
+            oracle.open(epoch, &[TABLE, VIEW], 1_000);
+            oracle.sealed(TABLE, epoch);
+        }
+        assert_eq!((oracle.in_flight(), oracle.retain_from()), ((10, 10_000), 10));
+        oracle.fail(VIEW, &error());
+        oracle.sealed(TABLE, 20);
+        assert_eq!((oracle.in_flight(), oracle.retain_from()), ((0, 0), 20));
+        assert_eq!(oracle.pin(&[TABLE, VIEW]).epoch(), 20);
+    }
 }

@@ -90,10 +90,12 @@ pub(crate) enum Command {
 pub enum Event {
     /// All workers have sealed all epochs of this dataflow up to and including `epoch`.
     Sealed { dataflow: ObjectId, epoch: Epoch },
-    /// One operator's cut at a checkpoint epoch. Every operator of every worker sends one.
+    /// One operator's cut at a checkpoint epoch. Every operator of every worker sends one, unless its dataflow fails.
     Cut { dataflow: ObjectId, operator: u32, worker: usize, epoch: Epoch, cut: Cut },
-    /// An operator wants an epoch at this wall-clock time although nothing may arrive.
+    /// An operator wants an epoch at this wall-clock time although nothing may arrive. Takes the place of what it wanted
+    /// before.
     Deadline { dataflow: ObjectId, operator: u32, worker: usize, at_us: i64 },
-    /// The dataflow stopped: an invariant broke or a limit was met.
+    /// The dataflow stopped: an operator panicked, an invariant broke or a limit was met. Sent before anything that
+    /// would have needed what is missing now; possibly once per operator and worker.
     Failed { dataflow: ObjectId, operator: u32, error: OperatorError },
 }

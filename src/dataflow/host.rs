@@ -1,5 +1,9 @@
 //! Hosts one operator inside timely: holds back later epochs, seals in order, bounds the work per activation,
 //! cuts checkpoints. Timely's frontier says when an epoch is complete; the epoch record says what it stands for.
+//!
+//! The host is also the wall around the operator. An operator that panics or gives up is dropped with its state, and its
+//! host stops where it is: it seals nothing, hands over no cut and passes nothing on, so nothing behind it on any
+//! worker can claim an epoch that was not worked out. The engine drops the dataflow when it has heard of it.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
@@ -8,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use operators::{Operator, OperatorError, Output, Progress};
+use operators::{Operator, OperatorError, Output, Progress, guarded};
 use types::{DeltaBatch, Epoch, EpochRecord, ErrorDelta, MemoryUse, ObjectId};
 
 use crate::command::Event;
@@ -66,13 +70,13 @@ pub struct HostContext {
 
 /// One operator with its input backlog.
 pub struct Host {
-    operator: Box<dyn Operator>,
+    /// `None`: it has failed.
+    operator: Option<Box<dyn Operator>>,
     context: HostContext,
     stash: BTreeMap<Epoch, Vec<(usize, Content)>>,
     /// Sequence number of the next record to seal.
     next: u64,
     out: Output,
-    failed: bool,
 }
 
 /// What one activation of a host came to.
@@ -83,14 +87,30 @@ pub enum Turn {
     Again,
 }
 
+/// What working on one epoch came to.
+enum Step {
+    Sealed,
+    /// For more input, or for ever.
+    Waits,
+    OutOfFuel,
+}
+
 impl Host {
-    pub fn new(operator: Box<dyn Operator>, context: HostContext) -> Self {
+    /// Hosts an operator, or the place of one that could not be built.
+    pub fn new(operator: Result<Box<dyn Operator>, OperatorError>, context: HostContext) -> Self {
         let next = context.records.borrow().first;
-        Host { operator, context, stash: BTreeMap::new(), next, out: Output::default(), failed: false }
+        let mut host = Host { operator: None, context, stash: BTreeMap::new(), next, out: Output::default() };
+        match operator {
+            Ok(operator) => host.operator = Some(operator),
+            Err(error) => host.fail(error),
+        }
+        host
     }
 
     pub fn receive(&mut self, port: usize, epoch: Epoch, content: Content) {
-        self.stash.entry(epoch).or_default().push((port, content));
+        if self.operator.is_some() {
+            self.stash.entry(epoch).or_default().push((port, content));
+        }
     }
 
     /// Works through what has arrived. `complete`: the least epoch that may still receive input.
@@ -103,24 +123,16 @@ impl Host {
     ) -> Turn {
         let start = Instant::now();
         let turn = loop {
-            if self.failed {
-                self.stash.clear();
-            }
             let record = self.context.records.borrow().get(self.next);
             let Some(record) = record else { break Turn::Idle };
-            if let Err(error) = self.take_input(record.epoch) {
+            let step = self.step(&record, complete, &mut emit, start).unwrap_or_else(|error| {
                 self.fail(error);
-            }
-            emit(record.epoch, &mut self.out);
-            if complete.is_some_and(|c| c <= record.epoch) {
-                break Turn::Idle;
-            }
-            match self.seal(&record, &mut emit, start) {
-                Some(()) => {
-                    self.finish_seal(&record);
-                    sealed(record.epoch);
-                }
-                None => break Turn::Again,
+                Step::Waits
+            });
+            match step {
+                Step::Sealed => sealed(record.epoch),
+                Step::Waits => break Turn::Idle,
+                Step::OutOfFuel => break Turn::Again,
             }
             if start.elapsed() >= self.context.fuel {
                 break Turn::Again;
@@ -130,8 +142,40 @@ impl Host {
         turn
     }
 
+    /// Works on one epoch, as far as it can.
+    fn step(
+        &mut self,
+        record: &EpochRecord,
+        complete: Option<Epoch>,
+        emit: &mut impl FnMut(Epoch, &mut Output),
+        start: Instant,
+    ) -> Result<Step, OperatorError> {
+        let Some(mut operator) = self.operator.take() else { return Ok(Step::Waits) };
+        let step = guarded(|| {
+            self.take_input(operator.as_mut(), record.epoch)?;
+            emit(record.epoch, &mut self.out);
+            if complete.is_some_and(|c| c <= record.epoch) {
+                return Ok(Step::Waits);
+            }
+            if !self.seal(operator.as_mut(), record, emit, start)? {
+                return Ok(Step::OutOfFuel);
+            }
+            self.finish_seal(operator.as_mut(), record);
+            Ok(Step::Sealed)
+        });
+        match step {
+            Ok(_) => self.operator = Some(operator),
+            // Even that may panic.
+            Err(_) => drop(guarded(|| {
+                drop(operator);
+                Ok(())
+            })),
+        }
+        step
+    }
+
     /// Gives the operator all stashed input at or below `epoch`.
-    fn take_input(&mut self, epoch: Epoch) -> Result<(), OperatorError> {
+    fn take_input(&mut self, operator: &mut dyn Operator, epoch: Epoch) -> Result<(), OperatorError> {
         while let Some(entry) = self.stash.first_entry() {
             if *entry.key() > epoch {
                 break;
@@ -141,22 +185,25 @@ impl Host {
                     Content::Empty => {}
                     Content::Rows(batch) => {
                         self.context.counters.rows_in.fetch_add(batch.num_rows() as u64, Ordering::Relaxed);
-                        self.operator.on_batch(port, batch, &mut self.out)?;
+                        operator.on_batch(port, batch, &mut self.out)?;
                     }
-                    Content::Errors(errors) => self.operator.on_errors(errors, &mut self.out),
+                    Content::Errors(errors) => operator.on_errors(errors, &mut self.out),
                 }
             }
         }
         Ok(())
     }
 
-    /// Seals one epoch; `None` if fuel ran out before it was done.
-    fn seal(&mut self, record: &EpochRecord, emit: &mut impl FnMut(Epoch, &mut Output), start: Instant) -> Option<()> {
+    /// Seals one epoch; false if fuel ran out before it was done.
+    fn seal(
+        &mut self,
+        operator: &mut dyn Operator,
+        record: &EpochRecord,
+        emit: &mut impl FnMut(Epoch, &mut Output),
+        start: Instant,
+    ) -> Result<bool, OperatorError> {
         loop {
-            if self.failed {
-                return Some(());
-            }
-            let progress = self.operator.on_seal(record, &mut self.out);
+            let progress = operator.on_seal(record, &mut self.out)?;
             let rows: usize = self.out.rows.iter().map(DeltaBatch::num_rows).sum();
             self.context.counters.rows_out.fetch_add(rows as u64, Ordering::Relaxed);
             if let Some(tap) = &self.context.tap {
@@ -166,33 +213,27 @@ impl Host {
                 emit(record.epoch, &mut self.out);
             }
             match progress {
-                Ok(Progress::More) if start.elapsed() >= self.context.fuel => return None,
-                Ok(Progress::More) => {}
-                Ok(Progress::Done { deadline_us }) => {
+                Progress::More if start.elapsed() >= self.context.fuel => return Ok(false),
+                Progress::More => {}
+                Progress::Done { deadline_us } => {
                     if let Some(at_us) = deadline_us {
                         let HostContext { dataflow, operator_id: operator, worker, .. } = self.context;
                         (self.context.events)(Event::Deadline { dataflow, operator, worker, at_us });
                     }
-                    return Some(());
+                    return Ok(true);
                 }
-                Err(error) => self.fail(error),
             }
         }
     }
 
-    fn finish_seal(&mut self, record: &EpochRecord) {
+    fn finish_seal(&mut self, operator: &mut dyn Operator, record: &EpochRecord) {
         self.next += 1;
         if record.checkpoint {
-            let cut = if self.failed { Default::default() } else { self.operator.checkpoint() };
-            (self.context.events)(Event::Cut {
-                dataflow: self.context.dataflow,
-                operator: self.context.operator_id,
-                worker: self.context.worker,
-                epoch: record.epoch,
-                cut,
-            });
+            let cut = operator.checkpoint();
+            let HostContext { dataflow, operator_id: operator, worker, .. } = self.context;
+            (self.context.events)(Event::Cut { dataflow, operator, worker, epoch: record.epoch, cut });
         }
-        let bytes = self.operator.memory_bytes();
+        let bytes = operator.memory_bytes();
         self.context.counters.state_bytes.store(bytes as u64, Ordering::Relaxed);
         self.context.memory.set(bytes);
         if let Some(tap) = &self.context.tap {
@@ -201,13 +242,13 @@ impl Host {
         }
     }
 
+    /// The operator is gone; so is what waits for it.
     fn fail(&mut self, error: OperatorError) {
-        self.failed = true;
         self.out = Output::default();
-        (self.context.events)(Event::Failed {
-            dataflow: self.context.dataflow,
-            operator: self.context.operator_id,
-            error,
-        });
+        self.stash.clear();
+        self.context.counters.state_bytes.store(0, Ordering::Relaxed);
+        self.context.memory.set(0);
+        let HostContext { dataflow, operator_id: operator, .. } = self.context;
+        (self.context.events)(Event::Failed { dataflow, operator, error });
     }
 }

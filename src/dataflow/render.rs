@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use operators::{BuildContext, Operator, OperatorError, RestoredTable};
+use operators::{BuildContext, Operator, OperatorError, RestoredTable, guarded};
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::channels::pact::{DistributorPact, Pipeline};
 use timely::dataflow::operators::generic::OutputBuilder;
@@ -26,6 +26,8 @@ pub type InputPort = InputHandle<u64, CapacityContainerBuilder<Parcel>>;
 
 /// An input of a rendered dataflow.
 pub struct RenderedInput {
+    /// The id of its node.
+    pub node: u32,
     pub relation: ObjectId,
     /// Columns of the relation that the graph reads.
     pub columns: Vec<usize>,
@@ -54,14 +56,12 @@ pub struct RenderContext<'a> {
     pub tap: Rc<RefCell<dyn Tap>>,
 }
 
-pub fn render(
-    worker: &mut Worker,
-    create: &CreateDataflow,
-    context: &RenderContext<'_>,
-) -> Result<Rendered, (u32, OperatorError)> {
+/// Builds the dataflow on this worker, also if operators fail to be built or restored: on other workers they may not,
+/// and the channels between workers must be the same everywhere.
+pub fn render(worker: &mut Worker, create: &CreateDataflow, context: &RenderContext<'_>) -> Rendered {
     let records: Rc<RefCell<RecordQueue>> = Rc::default();
     let (me, workers) = (worker.index(), worker.peers());
-    let operators = build_operators(create, me, workers)?;
+    let operators = build_operators(create, me, workers);
     let index = worker.next_dataflow_index();
     let graph = &create.graph;
     let name = format!("relation {}", graph.relation);
@@ -75,6 +75,7 @@ pub fn render(
                     let mut port = InputPort::new_with_builder();
                     let stream = scope.input_from(&mut port);
                     inputs.push(RenderedInput {
+                        node: node.id,
                         relation: *relation,
                         columns: columns.clone(),
                         tapped: false,
@@ -108,28 +109,28 @@ pub fn render(
         let (probe, _) = output.probe();
         (inputs, probe)
     });
-    Ok(Rendered { index, inputs, probe, records })
+    Rendered { index, inputs, probe, records }
 }
 
-/// Builds and restores all operators before timely sees any, so that a failure leaves no half dataflow behind.
-fn build_operators(
-    create: &CreateDataflow,
-    worker: usize,
-    workers: usize,
-) -> Result<Vec<Option<Box<dyn Operator>>>, (u32, OperatorError)> {
+type Built = Result<Box<dyn Operator>, OperatorError>;
+
+/// Builds and restores the operators, by node; none for inputs.
+fn build_operators(create: &CreateDataflow, worker: usize, workers: usize) -> Vec<Option<Built>> {
     let shards = create.shards.clone();
     let context = BuildContext { worker, workers, shard: Arc::new(move |_| shards[worker].clone()) };
     let graph = &create.graph;
     let build = |node: &Node| {
-        let NodeKind::Operator(spec) = &node.kind else { return Ok(None) };
-        let inputs: Vec<_> = node.inputs.iter().map(|e| graph.nodes[e.from].schema.clone()).collect();
-        let mut operator = spec.build(&inputs, &context).map_err(|e| (node.id, e))?;
-        if let Start::Restored { state, .. } = &create.start {
-            for table in state.get(&node.id).into_iter().flatten() {
-                restore(operator.as_mut(), table, worker, workers).map_err(|e| (node.id, e))?;
+        let NodeKind::Operator(spec) = &node.kind else { return None };
+        Some(guarded(|| {
+            let inputs: Vec<_> = node.inputs.iter().map(|e| graph.nodes[e.from].schema.clone()).collect();
+            let mut operator = spec.build(&inputs, &context)?;
+            if let Start::Restored { state, .. } = &create.start {
+                for table in state.get(&node.id).into_iter().flatten() {
+                    restore(operator.as_mut(), table, worker, workers)?;
+                }
             }
-        }
-        Ok(Some(operator))
+            Ok(operator)
+        }))
     };
     graph.nodes.iter().map(build).collect()
 }

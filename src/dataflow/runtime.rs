@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::{JoinHandle, Thread};
 use std::time::Duration;
 
+use operators::guarded;
 use types::{Epoch, EpochRecord, MemoryBudget, ObjectId};
 
 use crate::command::{Command, CreateDataflow, Event, FeedBatch};
@@ -64,7 +65,15 @@ impl Runtime {
                 budget: budget.clone(),
                 fuel: FUEL,
             };
-            worker::run(worker, context);
+            // Operators have walls of their own: what comes as far as this is the worker's. Its peers wait for it, and
+            // would for ever: what is durable is on disk.
+            if let Err(error) = guarded(|| {
+                worker::run(worker, context);
+                Ok(())
+            }) {
+                tracing::error!(error = %error, "a worker thread panicked; stopping so that a restart recovers");
+                std::process::abort();
+            }
         })
         .map_err(|reason| DataflowError::Start { reason })?;
         let threads = guards.guards().iter().map(|g| g.thread().clone()).collect();
@@ -73,8 +82,7 @@ impl Runtime {
             .spawn(move || {
                 for result in guards.join() {
                     if let Err(reason) = result {
-                        tracing::error!(reason, "worker thread ended by panic");
-                        // State of the other workers is now unusable: what is durable is on disk.
+                        tracing::error!(reason, "a worker thread panicked outside of its turns");
                         std::process::abort();
                     }
                 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
+use operators::guarded;
 use timely::worker::Worker;
 use types::{Epoch, EpochRecord, MemoryBudget, ObjectId};
 
@@ -31,12 +32,15 @@ pub struct WorkerContext {
 
 /// A rendered dataflow and what this worker knows about its progress.
 pub(crate) struct Hosted {
+    relation: ObjectId,
     pub rendered: Rendered,
     tap: Rc<RefCell<OutputTap>>,
     feed: FeedState,
     /// Ports that are still being filled from a snapshot, and what waits behind it.
     pub snapshots: BTreeMap<usize, Snapshot>,
     reported: Epoch,
+    /// A snapshot could not be read: its ports stay where they are until it is dropped.
+    pub stopped: bool,
 }
 
 /// How a dataflow relates to the shared feed.
@@ -149,16 +153,11 @@ impl<'a> State<'a> {
             events: &self.context.events,
             tap: tap.clone(),
         };
-        let rendered = match render(self.worker, &create, &context) {
-            Ok(rendered) => rendered,
-            Err((operator, error)) => {
-                (self.context.events)(Event::Failed { dataflow: id, operator, error });
-                return;
-            }
-        };
+        let rendered = render(self.worker, &create, &context);
         let fresh = matches!(create.start, Start::Fresh);
         let feed = if fresh { FeedState::Private } else { FeedState::Attached };
-        let mut hosted = Hosted { rendered, tap, feed, snapshots: BTreeMap::new(), reported: start };
+        let mut hosted =
+            Hosted { relation: id, rendered, tap, feed, snapshots: BTreeMap::new(), reported: start, stopped: false };
         for port in 0..hosted.rendered.inputs.len() {
             self.start_port(&mut hosted, port, fresh, start);
         }
@@ -180,7 +179,14 @@ impl<'a> State<'a> {
             // The relation may hold an epoch of which a part has not left its last operator yet: the snapshot has all of
             // it, so nothing of it may follow.
             input.contains = tap.shard.frontier();
-            hosted.snapshots.insert(port, Snapshot::of(&tap.shard, &input.columns));
+            match guarded(|| Ok(Snapshot::of(&tap.shard, &input.columns))) {
+                Ok(snapshot) => drop(hosted.snapshots.insert(port, snapshot)),
+                Err(error) => {
+                    let (dataflow, operator) = (hosted.relation, input.node);
+                    hosted.stopped = true;
+                    (self.context.events)(Event::Failed { dataflow, operator, error });
+                }
+            }
         }
     }
 
@@ -237,9 +243,16 @@ impl<'a> State<'a> {
             .rendered
             .inputs
             .iter()
-            .map(|input| self.upstream(id, input).map(|up| up.upper(opened)))
+            .map(|input| match self.upstream(id, input) {
+                // It has failed: so has this reader, which is about to be dropped.
+                None if input.tapped => Some(0),
+                upstream => upstream.map(|up| up.upper(opened)),
+            })
             .collect();
         let hosted = self.dataflows.get_mut(&id).expect("checked by the caller");
+        if hosted.stopped {
+            return;
+        }
         for (port, upper) in uppers.into_iter().enumerate() {
             if !hosted.snapshots.contains_key(&port) {
                 advance_port(&mut hosted.rendered.inputs[port], upper.unwrap_or(epoch + 1));
@@ -274,14 +287,20 @@ impl<'a> State<'a> {
         let mut finished: Vec<ObjectId> = vec![];
         let mut busy = false;
         for (id, hosted) in &mut self.dataflows {
-            if hosted.snapshots.is_empty() {
+            if hosted.snapshots.is_empty() || hosted.stopped {
                 continue;
             }
             busy = true;
             let ports: Vec<usize> = hosted.snapshots.keys().copied().collect();
             for port in ports {
-                if move_snapshot(hosted, port) {
-                    finished.push(*id);
+                match guarded(|| Ok(move_snapshot(hosted, port))) {
+                    Ok(true) => finished.push(*id),
+                    Ok(false) => {}
+                    Err(error) => {
+                        hosted.stopped = true;
+                        let operator = hosted.rendered.inputs[port].node;
+                        (self.context.events)(Event::Failed { dataflow: *id, operator, error });
+                    }
                 }
             }
         }

@@ -3,16 +3,16 @@
 //!
 //! A named thread encodes and writes; operators have gone on long before. One checkpoint at a time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use catalog::Catalog;
+use catalog::{Catalog, CatalogObject, ObjectBody};
 use connectors::admission::Admission;
-use operators::{Cut, TableKind};
+use operators::{Cut, TableKind, guarded};
 use serde::{Deserialize, Serialize};
 use state::{BlockKind, Checkpoint, CheckpointStats, DurableStore, StateBlock, StateError};
 use thread_priority::{ThreadPriority, ThreadPriorityValue, set_current_thread_priority};
@@ -20,6 +20,7 @@ use tokio::sync::oneshot;
 use types::{Epoch, Incarnation, MemoryUse, ObjectId};
 
 use crate::clock::ClockMessage;
+use crate::failures::Failures;
 use crate::history::SourceHistory;
 use crate::source_stats::PersistedCounters;
 
@@ -38,9 +39,67 @@ pub struct CheckpointPayload {
     pub catalog: Catalog,
     /// Journal position of the last catalog change in `catalog`.
     pub catalog_position: u64,
-    /// Relations whose state is in the checkpoint. Others of the catalog are rebuilt.
+    /// Relations whose state is in the checkpoint. Other views of the catalog are rebuilt.
     pub dataflows: Vec<ObjectId>,
+    /// Failed tables: what is stored of them is older than the checkpoint.
+    #[serde(default)]
+    pub held_back: BTreeMap<ObjectId, HeldBack>,
     pub sources: BTreeMap<ObjectId, SourcePayload>,
+}
+
+/// How far a failed table is stored. What came later stands in the journal, which is kept from there on; a restart takes
+/// both and tries again.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct HeldBack {
+    pub settled: Settled,
+    /// Of a table with a connector.
+    pub source: Option<SourcePayload>,
+}
+
+/// Up to where a table's rows are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Settled {
+    pub epoch: Epoch,
+    /// Of the journal.
+    pub table_position: u64,
+}
+
+impl CheckpointPayload {
+    /// Up to where the rows of `table` are part of what is stored.
+    pub fn settled(&self, table: ObjectId) -> Settled {
+        let all = Settled { epoch: self.epoch, table_position: self.table_position };
+        self.held_back.get(&table).map_or(all, |held_back| held_back.settled)
+    }
+
+    /// A restart needs the journal's entries above this position.
+    pub fn needed_from(&self) -> u64 {
+        let held_back = self.held_back.values().map(|held_back| held_back.settled.table_position);
+        held_back.fold(self.table_position, u64::min)
+    }
+
+    /// Notes how far the failed tables among those that are left out are stored. `last`: the checkpoint before.
+    fn hold_back(&mut self, failed: &BTreeSet<ObjectId>, last: &CheckpointPayload) {
+        let tables = self.catalog.objects.values().filter(|object| matches!(object.body, ObjectBody::Table(_)));
+        for id in tables.map(|object| object.id).filter(|id| !self.dataflows.contains(id)) {
+            let before = last.held_back.get(&id).cloned();
+            let held_back = before.or_else(|| {
+                let source = last.sources.get(&id).filter(|_| last.dataflows.contains(&id)).cloned();
+                failed.contains(&id).then(|| HeldBack { settled: last.settled(id), source })
+            });
+            self.held_back.extend(held_back.map(|held_back| (id, held_back)));
+        }
+    }
+
+    /// A failed table whose rows come beside those of a source: where that is read again, all of it is.
+    fn failed_keeper(&self, failed: &BTreeSet<ObjectId>) -> Option<&CatalogObject> {
+        let sources = self.catalog.objects.values().filter_map(|object| match &object.body {
+            ObjectBody::Source(body) => Some(body),
+            ObjectBody::Table(table) => table.source.as_ref(),
+            ObjectBody::View { .. } | ObjectBody::MaterializedView(_) => None,
+        });
+        let kept = sources.flat_map(|body| body.keeps.ids()).find(|id| failed.contains(id));
+        self.catalog.get(kept?).map(|object| &**object)
+    }
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -72,7 +131,19 @@ enum Message {
     Cut { dataflow: ObjectId, operator: u32, worker: usize, epoch: Epoch, cut: Cut },
     Forget(ObjectId),
     GiveUp(ObjectId),
+    Admit(ObjectId),
     Stop,
+}
+
+/// What the checkpoint thread starts from.
+pub(crate) struct CheckpointerStart {
+    pub store: DurableStore,
+    pub workers: usize,
+    pub failures: Failures,
+    /// The newest checkpoint.
+    pub last: CheckpointPayload,
+    /// Counts the cuts until they are on disk: their operators have handed them over.
+    pub memory: MemoryUse,
 }
 
 /// The engine's end of the checkpoint thread.
@@ -91,24 +162,16 @@ const PRIORITY: u8 = 22;
 const DISK_FULL_PAUSE: Duration = Duration::from_secs(1);
 
 impl Checkpointer {
-    /// `memory` counts the cuts until they are on disk: their operators have handed them over.
-    pub fn start(
-        store: DurableStore,
-        workers: usize,
-        clock: Sender<ClockMessage>,
-        memory: MemoryUse,
-    ) -> Arc<Checkpointer> {
+    pub(crate) fn start(start: CheckpointerStart) -> Arc<Checkpointer> {
         let (sender, receiver) = channel();
         let finished: Arc<Mutex<Vec<CheckpointRecord>>> = Arc::default();
-        let records = finished.clone();
         let leaving: Arc<AtomicBool> = Arc::default();
-        let told = leaving.clone();
+        let (records, told) = (finished.clone(), leaving.clone());
         let thread = std::thread::Builder::new()
             .name("hw-checkpoint".into())
             .spawn(move || {
                 step_back();
-                let (pending, given_up) = (None, false);
-                Writer { receiver, store, workers, clock, records, leaving: told, given_up, pending, memory }.run()
+                Writer::new(receiver, start, records, told).run();
             })
             .expect("a thread can be started");
         Arc::new(Checkpointer { sender, thread: Mutex::new(Some(thread)), leaving, finished })
@@ -127,9 +190,14 @@ impl Checkpointer {
         self.send(Message::Forget(relation));
     }
 
-    /// A failed relation leaves the running checkpoint; a restart builds it anew.
+    /// A failed relation leaves the running checkpoint and is not part of later ones: what is stored of it stays.
     pub fn give_up(&self, relation: ObjectId) {
         self.send(Message::GiveUp(relation));
+    }
+
+    /// A relation is part of checkpoints from now on, whatever became of a dataflow that kept it before.
+    pub fn admit(&self, relation: ObjectId) {
+        self.send(Message::Admit(relation));
     }
 
     pub fn finished(&self) -> Vec<CheckpointRecord> {
@@ -175,16 +243,30 @@ struct Writer {
     receiver: Receiver<Message>,
     store: DurableStore,
     workers: usize,
-    clock: Sender<ClockMessage>,
+    failures: Failures,
     records: Arc<Mutex<Vec<CheckpointRecord>>>,
     leaving: Arc<AtomicBool>,
-    /// A checkpoint was left out at the end: no other may follow.
+    /// A checkpoint was left out: no other may follow.
     given_up: bool,
+    /// Relations whose dataflow has failed.
+    failed: BTreeSet<ObjectId>,
+    last: CheckpointPayload,
     pending: Option<Pending>,
     memory: MemoryUse,
 }
 
 impl Writer {
+    fn new(
+        receiver: Receiver<Message>,
+        start: CheckpointerStart,
+        records: Arc<Mutex<Vec<CheckpointRecord>>>,
+        leaving: Arc<AtomicBool>,
+    ) -> Writer {
+        let CheckpointerStart { store, workers, failures, last, memory } = start;
+        let (given_up, failed, pending) = (false, BTreeSet::new(), None);
+        Writer { receiver, store, workers, failures, records, leaving, given_up, failed, last, pending, memory }
+    }
+
     fn run(mut self) {
         while let Ok(message) = self.receiver.recv() {
             match message {
@@ -194,9 +276,16 @@ impl Writer {
                 }
                 Message::Forget(relation) => {
                     self.store.drop_relations(&[relation]);
+                    self.failed.remove(&relation);
                     self.leave_out(relation);
                 }
-                Message::GiveUp(relation) => self.leave_out(relation),
+                Message::GiveUp(relation) => {
+                    self.failed.insert(relation);
+                    self.leave_out(relation);
+                }
+                Message::Admit(relation) => {
+                    self.failed.remove(&relation);
+                }
                 Message::Stop => return,
             }
             self.commit_if_complete();
@@ -215,6 +304,11 @@ impl Writer {
 
     fn begin(&mut self, request: CheckpointRequest) {
         assert!(self.pending.is_none(), "one checkpoint at a time");
+        let CheckpointRequest { mut payload, mut dataflows, replies } = request;
+        // The clock may not have heard of a failure yet.
+        dataflows.retain(|id, _| !self.failed.contains(id));
+        payload.dataflows.retain(|id| !self.failed.contains(id));
+        let request = CheckpointRequest { payload, dataflows, replies };
         let missing = request.dataflows.iter().map(|(id, n)| (*id, n * self.workers)).filter(|(_, n)| *n > 0);
         let missing = missing.collect();
         self.pending = Some(Pending { request, missing, blocks: vec![vec![]; self.workers] });
@@ -228,7 +322,18 @@ impl Writer {
         if *missing == 0 {
             pending.missing.remove(&dataflow);
         }
-        for table in cut.gather().expect("rows that went into a state can be read back") {
+        let tables = match guarded(|| cut.gather()) {
+            Ok(tables) => tables,
+            Err(error) => {
+                let failed = self.failures.mark(dataflow, operator, &error);
+                self.failed.extend(&failed);
+                failed.iter().for_each(|id| self.leave_out(*id));
+                self.failures.tell(dataflow);
+                return;
+            }
+        };
+        let pending = self.pending.as_mut().expect("it is being collected");
+        for table in tables {
             let block = StateBlock {
                 relation: dataflow,
                 operator,
@@ -267,15 +372,24 @@ impl Writer {
         if self.pending.as_ref().is_none_or(|p| !p.missing.is_empty()) {
             return;
         }
-        let Pending { request, blocks, .. } = self.pending.take().expect("just checked");
+        let Pending { mut request, blocks, .. } = self.pending.take().expect("just checked");
+        if let Some(table) = request.payload.failed_keeper(&self.failed).filter(|_| !self.given_up) {
+            tracing::error!(
+                table = table.name,
+                "no checkpoint is taken while this table has failed: the journal grows"
+            );
+            self.given_up = true;
+        }
         if self.given_up {
+            let _ = self.failures.clock.send(ClockMessage::CheckpointDone);
             return;
         }
+        request.payload.hold_back(&self.failed, &self.last);
         let payload = &request.payload;
         let checkpoint = Checkpoint {
             epoch: payload.epoch,
             incarnation: payload.incarnation,
-            journal_position: payload.table_position,
+            journal_position: payload.needed_from(),
             blocks,
             payload: serde_json::to_value(payload).expect("a payload has a JSON form"),
         };
@@ -283,7 +397,7 @@ impl Writer {
             // What was cut is lost to later checkpoints, so none is written any more. Who waits learns by a dropped reply.
             Ok(None) => {
                 self.given_up = true;
-                let _ = self.clock.send(ClockMessage::CheckpointDone);
+                let _ = self.failures.clock.send(ClockMessage::CheckpointDone);
                 return;
             }
             Ok(Some(stats)) => {
@@ -303,8 +417,9 @@ impl Writer {
             let _ = reply.send(());
         }
         drop(checkpoint);
+        self.last = request.payload;
         self.memory.set(0);
-        let _ = self.clock.send(ClockMessage::CheckpointDone);
+        let _ = self.failures.clock.send(ClockMessage::CheckpointDone);
         if let Err(error) = self.store.compact_once() {
             tracing::warn!(error = %error, "compaction failed");
         }

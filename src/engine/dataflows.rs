@@ -131,10 +131,10 @@ pub(crate) fn barrier(shared: &Shared) -> Result<Epoch, SqlError> {
 }
 
 fn wait_frontier(shared: &Shared, id: ObjectId, epoch: Epoch, job: &Job) -> Result<(), SqlError> {
-    while shared.oracle.frontier(id).is_some_and(|f| f < epoch) {
+    while let Some(frontier) = shared.oracle.progress(id) {
         job.check()?;
-        if let Some(failure) = shared.oracle.failure(id) {
-            return Err(failure);
+        if frontier? >= epoch {
+            break;
         }
         std::thread::sleep(POLL);
     }

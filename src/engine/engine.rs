@@ -14,6 +14,7 @@ use types::{MemoryBudget, ObjectId, SqlError, SqlState, ToSqlState};
 use crate::checkpoint::Checkpointer;
 use crate::clock::{ClockMessage, TableWrite};
 use crate::config::EngineConfig;
+use crate::failures::Failures;
 use crate::gate::JournalGate;
 use crate::jobs::Jobs;
 use crate::late_counts::LateCounts;
@@ -201,17 +202,13 @@ impl Shared {
     }
 }
 
-/// Routes what workers report: progress to the oracle, cuts to the checkpointer.
-pub(crate) fn event_handler(
-    oracle: Arc<Oracle>,
-    clock: Sender<ClockMessage>,
-    checkpointer: Arc<Checkpointer>,
-    relations: Arc<dyn Fn(ObjectId) -> Option<Arc<Relation>> + Send + Sync>,
-) -> Arc<dyn Fn(Event) + Send + Sync> {
+/// Routes what workers report: progress to the oracle, cuts to the checkpointer, failures to both and to the clock.
+pub(crate) fn event_handler(failures: Failures, checkpointer: Arc<Checkpointer>) -> Arc<dyn Fn(Event) + Send + Sync> {
+    let Failures { oracle, clock, engine } = failures.clone();
     Arc::new(move |event| match event {
         Event::Sealed { dataflow, epoch } => {
             let complete = oracle.sealed(dataflow, epoch);
-            if let Some(relation) = relations(dataflow) {
+            if let Some(relation) = engine().and_then(|shared| shared.relation(dataflow)) {
                 relation.retention.release(&relation.shards, &oracle, epoch, complete, now_us());
             }
             // Errors mean the clock has stopped: then nobody waits for it.
@@ -224,9 +221,9 @@ pub(crate) fn event_handler(
             let _ = clock.send(ClockMessage::Deadline { dataflow, operator, worker, at_us });
         }
         Event::Failed { dataflow, operator, error } => {
-            tracing::error!(relation = %dataflow, operator, error = %error, "dataflow stopped");
-            oracle.fail(dataflow, error.to_sql_error());
-            let _ = clock.send(ClockMessage::Failed { dataflow });
+            let failed = failures.mark(dataflow, operator, &error);
+            failed.iter().for_each(|id| checkpointer.give_up(*id));
+            failures.tell(dataflow);
         }
     })
 }

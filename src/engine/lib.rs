@@ -15,6 +15,7 @@ mod config;
 mod dataflows;
 mod derived;
 mod engine;
+mod failures;
 mod feed;
 mod gate;
 mod history;

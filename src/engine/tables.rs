@@ -18,8 +18,10 @@ use types::{DeltaBatch, Epoch, ObjectId, SqlError, SqlState, ToSqlState, WATERMA
 
 use catalog::{CatalogObject, ObjectBody, WatermarkEntry};
 
+use crate::checkpoint::CheckpointPayload;
 use crate::clock::{TableRows, TableWrite};
 use crate::engine::Shared;
+use crate::failures;
 use crate::log::KIND_TABLE_ROWS;
 
 /// Writer state of every table that has been written since start.
@@ -95,6 +97,7 @@ pub struct Ticket {
 
 /// Journals deltas of several tables as one atomic unit: all of them enter in one epoch or none.
 pub fn append(shared: &Shared, changes: Vec<TableChange>) -> Result<Ticket, SqlError> {
+    changes.iter().try_for_each(|change| failures::check_writable(shared, change.table))?;
     let (reply, admitted) = oneshot::channel();
     let payload = encode(&changes)?;
     let objects = shared.catalog();
@@ -176,12 +179,15 @@ pub fn admit(entry: &WatermarkEntry, line: i64, rows: &RecordBatch) -> Result<Ad
     Ok(AdmittedRows { rows: chosen(late.iter().map(|late| !late).collect())?, late: chosen(late)?, late_lines })
 }
 
-/// Brings a journaled write back after a restart.
-pub(crate) fn replay(shared: &Shared, entry: &JournalEntry) -> Result<(), SqlError> {
+/// Brings back after a restart what the checkpoint does not have of a journaled write.
+pub(crate) fn replay(shared: &Shared, entry: &JournalEntry, checkpoint: &CheckpointPayload) -> Result<(), SqlError> {
     let mut changes = decode(&entry.payload)?;
     let catalog = shared.catalog();
-    changes.retain(|change| catalog.get(change.table).is_some());
-    count_late(shared, entry.position, &changes);
+    let missing = |table| entry.position > checkpoint.settled(table).table_position;
+    changes.retain(|change| catalog.get(change.table).is_some() && missing(change.table));
+    if entry.position > checkpoint.table_position {
+        count_late(shared, entry.position, &changes);
+    }
     let writes = writes_of(shared, &changes, &catalog);
     let write = TableWrite { position: entry.position, writes, reply: None };
     let stopping = |_| SqlError::new(SqlState::AdminShutdown, "the server is shutting down");

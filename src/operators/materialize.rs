@@ -48,17 +48,11 @@ impl MaterializeOperator {
 
     /// Applies the epoch and queues its net change for those who follow.
     fn apply(&mut self, record: &EpochRecord, out: &mut Output) -> Result<VecDeque<DeltaBatch>, OperatorError> {
-        let named = |error: OperatorError| match error {
-            OperatorError::Internal { message } => {
-                OperatorError::internal(format!("relation {}: {message}", self.spec.relation))
-            }
-            other => other,
-        };
-        let net = self.shard.net(std::mem::take(&mut self.pending)).map_err(named)?;
+        let net = self.shard.net(std::mem::take(&mut self.pending))?;
         let errors = std::mem::take(&mut self.pending_errors);
         self.dirty_errors.add(&errors);
         out.errors.extend(errors.iter().cloned());
-        self.shard.apply_net(record.epoch, net.clone(), errors).map_err(named)?;
+        self.shard.apply_net(record.epoch, net.clone(), errors)?;
         if self.shard.key().is_none() {
             self.dirt.add(&net, self.shard.row_count())?;
         }

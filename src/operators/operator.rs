@@ -16,7 +16,7 @@ use crate::{Cut, RestoredTable};
 /// Output must not depend on batch boundaries nor on order inside an epoch, and must be deterministic.
 /// At most `limits::BATCH_ROWS_MAX` rows leave per `on_seal` call; then `More`.
 /// Failing rows go to `out.errors`, with the diff of the row that failed. `Err` is for broken invariants and
-/// resource limits only: it stops the dataflow and names it.
+/// resource limits only: it stops the dataflow and names it, and so does a panic (see [`guarded`](crate::guarded)).
 pub trait Operator: Send {
     fn on_batch(&mut self, port: usize, batch: DeltaBatch, out: &mut Output) -> Result<(), OperatorError>;
 
@@ -91,6 +91,9 @@ pub enum OperatorError {
     /// A resource limit or an unsupported situation met at run time.
     #[error("{message}")]
     Limit { state: SqlState, message: String },
+    /// It panicked; what it says.
+    #[error("{message}")]
+    Panic { message: String },
     #[error(transparent)]
     Types(#[from] types::TypesError),
     #[error(transparent)]
@@ -108,7 +111,9 @@ impl OperatorError {
 impl ToSqlState for OperatorError {
     fn sql_state(&self) -> SqlState {
         match self {
-            OperatorError::Internal { .. } | OperatorError::Arrow(_) => SqlState::InternalError,
+            OperatorError::Internal { .. } | OperatorError::Panic { .. } | OperatorError::Arrow(_) => {
+                SqlState::InternalError
+            }
             OperatorError::Limit { state, .. } => *state,
             OperatorError::Types(e) => e.sql_state(),
             OperatorError::Kernel(e) => e.sql_state(),

@@ -104,7 +104,7 @@ pub fn schema() -> SchemaRef {
     Arc::new(Schema::new(vec![Field::new("n", DataType::Int64, true)]))
 }
 
-fn numbers(range: std::ops::Range<i64>) -> RecordBatch {
+pub fn numbers(range: std::ops::Range<i64>) -> RecordBatch {
     let column: ArrayRef = Arc::new(Int64Array::from_iter_values(range));
     RecordBatch::try_new(schema(), vec![column]).unwrap()
 }

@@ -135,7 +135,11 @@ impl Ports for EnginePorts {
         readable_from: Epoch,
         attached: bool,
     ) {
-        self.at.oracle.add(relation, sealed, readable_from, attached);
+        let inputs = create.graph.inputs().into_iter().filter(|input| *input != relation).collect();
+        if !self.at.oracle.add(relation, inputs, sealed, readable_from, attached) {
+            return;
+        }
+        self.at.checkpointer.admit(relation);
         self.at.runtime.create(*create);
         if attached {
             self.at.runtime.attach(relation);
@@ -158,10 +162,12 @@ impl Ports for EnginePorts {
     }
 
     fn give_up(&mut self, relation: ObjectId, because: ObjectId) {
+        // Both know already what a worker has reported (`failures.rs`).
         if let Some(error) = self.at.oracle.failure(because) {
-            self.at.oracle.fail(relation, error);
+            self.at.oracle.fail(relation, &error);
         }
         self.at.checkpointer.give_up(relation);
+        self.at.runtime.drop_dataflow(relation);
     }
 
     fn catalog_changed(&mut self, catalog: Arc<Catalog>, position: u64) {
@@ -179,6 +185,7 @@ impl Ports for EnginePorts {
             catalog: (*self.at.catalog).clone(),
             catalog_position: self.at.catalog_position,
             dataflows: plan.dataflows.keys().copied().collect(),
+            held_back: BTreeMap::new(),
             sources: self.sources_of(&plan),
             table_watermarks: plan.table_watermarks,
         };

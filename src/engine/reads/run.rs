@@ -158,6 +158,10 @@ fn provider(
     pin: &Arc<Pin>,
 ) -> Result<Arc<dyn datafusion::logical_expr::TableSource>, SqlError> {
     if let Some(relation) = shared.relation(id) {
+        // It may have failed since its epoch was waited for.
+        if let Some(error) = shared.oracle.failure(id) {
+            return Err(error);
+        }
         if let Some(error) = relation.error_at(pin.epoch()) {
             return Err(error);
         }

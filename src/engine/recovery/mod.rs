@@ -8,7 +8,7 @@
 
 mod sources;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 
 use catalog::{Building, Catalog, CatalogChange, CatalogObject, ObjectBody};
@@ -17,11 +17,12 @@ use state::{DurableStore, JournalEntry, Recovered, StoreOptions};
 use types::limits::{CHECKPOINT_INPUT_BYTES, CHECKPOINT_INPUT_PART};
 use types::{Epoch, MemoryBudget, ObjectId, SqlError, ToSqlState};
 
-use crate::checkpoint::{CheckpointPayload, Checkpointer};
+use crate::checkpoint::{CheckpointPayload, Checkpointer, CheckpointerStart};
 use crate::clock::{self, ClockMessage, EnginePorts, PortsStart, Readable};
 use crate::config::EngineConfig;
 use crate::dataflows;
 use crate::engine::{Engine, Shared, clock_channel, event_handler};
+use crate::failures::Failures;
 use crate::gate::JournalGate;
 use crate::late_counts::LateCounts;
 use crate::log::{CatalogEntry, EpochEntry, KIND_CATALOG, KIND_EPOCH, KIND_TABLE_ROWS};
@@ -74,7 +75,7 @@ pub(crate) fn open(config: EngineConfig) -> Result<Engine, SqlError> {
     let rebuild = restore_dataflows(shared, &recovered, &beyond.payload)?;
     restart_feeds(shared, &beyond, &mut markers)?;
     for entry in &beyond.rows {
-        tables::replay(shared, entry)?;
+        tables::replay(shared, entry, &beyond.payload)?;
     }
     // An error means the clock has stopped; the next step says so.
     let _ = shared.clock.send(ClockMessage::Recovered);
@@ -119,6 +120,7 @@ fn read_beyond(recovered: &Recovered) -> Result<Beyond, SqlError> {
         catalog: Catalog::new(),
         catalog_position: 0,
         dataflows: vec![],
+        held_back: BTreeMap::new(),
         sources: BTreeMap::new(),
     };
     let mut payload = match &recovered.manifest {
@@ -137,15 +139,15 @@ fn read_beyond(recovered: &Recovered) -> Result<Beyond, SqlError> {
                 change.changes.into_iter().for_each(|change| payload.catalog.apply(change));
                 payload.catalog_position = entry.position;
             }
-            KIND_TABLE_ROWS if entry.position > payload.table_position => rows.push(entry.clone()),
+            KIND_TABLE_ROWS if entry.position > payload.needed_from() => rows.push(entry.clone()),
             KIND_EPOCH => {
                 let epoch: EpochEntry =
                     serde_json::from_slice(&entry.payload).map_err(|e| corrupt("an epoch record", e))?;
                 payload.wall_time_us = payload.wall_time_us.max(epoch.wall_time_us);
                 payload.incarnation = payload.incarnation.max(epoch.incarnation);
-                if epoch.epoch > payload.epoch {
-                    last_epoch = last_epoch.max(epoch.epoch);
-                    for (source, events) in epoch.sources {
+                last_epoch = last_epoch.max(epoch.epoch);
+                for (source, events) in epoch.sources {
+                    if epoch.epoch > payload.settled(source).epoch {
                         let history = logged.entry(source).or_default();
                         events.into_iter().for_each(|event| history.push(event, epoch.wall_time_us));
                     }
@@ -174,14 +176,18 @@ fn start(
     let epoch = if fresh { payload.epoch } else { beyond.last_epoch + INCARNATION_GAP };
     let oracle = Oracle::new(epoch);
     let (clock_sender, clock_receiver) = clock_channel();
-    let checkpointer = Checkpointer::start(store.clone(), config.workers, clock_sender.clone(), budget.account());
     let slot: Arc<Mutex<Option<std::sync::Weak<Shared>>>> = Arc::default();
     let lookup_slot = slot.clone();
-    let lookup = move |id| {
-        let shared = lookup_slot.lock().expect("not poisoned").as_ref().and_then(|weak| weak.upgrade());
-        shared.and_then(|shared| shared.relation(id))
-    };
-    let events = event_handler(oracle.clone(), clock_sender.clone(), checkpointer.clone(), Arc::new(lookup));
+    let lookup = move || lookup_slot.lock().expect("not poisoned").as_ref().and_then(|weak| weak.upgrade());
+    let failures = Failures { oracle: oracle.clone(), clock: clock_sender.clone(), engine: Arc::new(lookup) };
+    let checkpointer = Checkpointer::start(CheckpointerStart {
+        store: store.clone(),
+        workers: config.workers,
+        failures: failures.clone(),
+        last: payload.clone(),
+        memory: budget.account(),
+    });
+    let events = event_handler(failures, checkpointer.clone());
     let runtime = Runtime::start(config.workers, budget.clone(), events).map_err(|e| e.to_sql_error())?;
     let runtime = Arc::new(runtime);
     let wake = Mutex::new(clock_sender.clone());
@@ -279,24 +285,27 @@ pub(crate) fn graph_of(object: &CatalogObject) -> Result<Option<Arc<DataflowGrap
     Ok(Some(Arc::new(graph)))
 }
 
-/// Restores what the checkpoint holds. Returns what has to be built anew.
+/// Restores what is stored. Returns what has to be built anew.
 fn restore_dataflows(
     shared: &Shared,
     recovered: &Recovered,
     payload: &CheckpointPayload,
 ) -> Result<Vec<Arc<DataflowGraph>>, SqlError> {
     let mut rebuild = vec![];
-    // State of relations that are gone, or that are built anew, must not meet new state.
-    let restored: BTreeSet<ObjectId> = payload.dataflows.iter().copied().collect();
     let catalog = shared.catalog();
-    let stale = |id: &ObjectId| !restored.contains(id) || catalog.get(*id).is_none();
-    let stale: Vec<ObjectId> = recovered.state.relations().into_iter().filter(stale).collect();
-    shared.store.drop_relations(&stale);
-    for object in shared.catalog().objects.values() {
+    let stored = recovered.state.relations();
+    let is_table = |object: &CatalogObject| matches!(object.body, ObjectBody::Table(_));
+    // State of relations that are gone, or that are built anew, must not meet new state. Rows of a table are nowhere
+    // else: what is stored of it stays.
+    let stale = |id: &ObjectId| match catalog.get(*id) {
+        Some(object) => !is_table(object) && !payload.dataflows.contains(id),
+        None => true,
+    };
+    shared.store.drop_relations(&stored.iter().copied().filter(stale).collect::<Vec<_>>());
+    for object in catalog.objects.values() {
         let Some(graph) = graph_of(object)? else { continue };
-        let is_table = matches!(object.body, ObjectBody::Table(_));
-        let restored = payload.dataflows.contains(&object.id);
-        if !restored && !is_table {
+        let restored = payload.dataflows.contains(&object.id) || (is_table(object) && stored.contains(&object.id));
+        if !restored && !is_table(object) {
             // A background job builds its own.
             if object.building.is_none() {
                 rebuild.push(graph);

@@ -114,8 +114,12 @@ pub(super) fn restart_feeds(
     Ok(())
 }
 
-/// What the checkpoint holds of a source. A table's is of use only with the rows: without them all is read again.
+/// What the checkpoint holds of a source. A table's is of use only with the rows: as far as those are stored, and without
+/// them all is read again.
 fn payload_of(beyond: &Beyond, source: ObjectId, stored: bool) -> Option<&SourcePayload> {
+    if let Some(held_back) = beyond.payload.held_back.get(&source) {
+        return held_back.source.as_ref();
+    }
     let payload = beyond.payload.sources.get(&source);
     payload.filter(|_| !stored || beyond.payload.dataflows.contains(&source))
 }

@@ -274,7 +274,12 @@ impl Shard {
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().expect("no thread panics while it changes a shard")
+        self.inner.lock().unwrap_or_else(|poisoned| {
+            // Its dataflow has failed; who still holds the relation learns it here.
+            let mut inner = poisoned.into_inner();
+            inner.broken.get_or_insert_with(|| "a change of the relation was interrupted".into());
+            inner
+        })
     }
 }
 
