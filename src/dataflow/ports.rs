@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 
 use arrow::array::RecordBatch;
+use operators::OperatorError;
 use operators::arrangement::Shard;
 use types::{DeltaBatch, Epoch, ErrorDelta, ObjectId};
 
@@ -43,17 +44,23 @@ pub(crate) fn advance_port(input: &mut RenderedInput, upper: Epoch) {
 }
 
 /// Sends a batch of a relation to the ports that read it, each with its own columns.
-pub(crate) fn feed(hosted: &mut Hosted, epoch: Epoch, batch: &FeedBatch) {
+///
+/// Errors, with the node that reads: the batch lacks a column. Its feed should have been widened before; the dataflow that misses it
+/// has failed, its neighbours on the worker have not.
+pub(crate) fn feed(hosted: &mut Hosted, epoch: Epoch, batch: &FeedBatch) -> Result<(), (u32, OperatorError)> {
     for input in hosted.rendered.inputs.iter_mut().filter(|i| !i.tapped && i.relation == batch.relation) {
-        let positions: Vec<usize> = input
-            .columns
-            .iter()
-            .map(|c| batch.columns.iter().position(|b| b == c).expect("the feed decodes all columns that are read"))
-            .collect();
+        let place = |column| batch.columns.iter().position(|given| given == column);
+        let positions: Option<Vec<usize>> = input.columns.iter().map(place).collect();
+        let Some(positions) = positions else {
+            let (relation, read, given) = (batch.relation, &input.columns, &batch.columns);
+            let message = format!("a batch of relation {relation} has columns {given:?}, its reader needs {read:?}");
+            return Err((input.node, OperatorError::internal(message)));
+        };
         let rows = batch.rows.rows().project(&positions).expect("positions lie inside the batch");
         advance_port(input, epoch);
         send(input, batch.rows.with_rows(rows), &batch.errors);
     }
+    Ok(())
 }
 
 fn send(input: &mut RenderedInput, rows: DeltaBatch, errors: &[ErrorDelta]) {

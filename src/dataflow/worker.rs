@@ -12,7 +12,7 @@ use operators::guarded;
 use timely::worker::Worker;
 use types::{Epoch, EpochRecord, MemoryBudget, ObjectId};
 
-use crate::command::{Command, CreateDataflow, Event, Start};
+use crate::command::{Command, CreateDataflow, Event, FeedBatch, Start};
 use crate::ports::{Snapshot, advance_port, feed, forward, move_snapshot};
 use crate::render::{RenderContext, Rendered, RenderedInput, render};
 use crate::stats::StatsRegistry;
@@ -28,6 +28,16 @@ pub struct WorkerContext {
     pub budget: MemoryBudget,
     /// Longest time one activation of an operator may take before other dataflows get their turn.
     pub fuel: Duration,
+}
+
+impl WorkerContext {
+    /// Gives a dataflow its part of a batch; one that cannot take it has failed.
+    fn feed(&self, hosted: &mut Hosted, epoch: Epoch, batch: &FeedBatch) {
+        if let Err((operator, error)) = feed(hosted, epoch, batch) {
+            hosted.stopped = true;
+            (self.events)(Event::Failed { dataflow: hosted.relation, operator, error });
+        }
+    }
 }
 
 /// A rendered dataflow and what this worker knows about its progress.
@@ -105,13 +115,13 @@ impl<'a> State<'a> {
                     match &mut hosted.feed {
                         FeedState::Private => {}
                         FeedState::Held(queue) => queue.push(Command::Feed { epoch, batch: batch.clone() }),
-                        FeedState::Attached => feed(hosted, epoch, &batch),
+                        FeedState::Attached => self.context.feed(hosted, epoch, &batch),
                     }
                 }
             }
             Command::FeedPrivate { dataflow, epoch, batch } => {
                 if let Some(hosted) = self.dataflows.get_mut(&dataflow) {
-                    feed(hosted, epoch, &batch);
+                    self.context.feed(hosted, epoch, &batch);
                 }
             }
             Command::Hold { dataflow } => {
@@ -219,7 +229,8 @@ impl<'a> State<'a> {
         for command in queue {
             match command {
                 Command::Feed { epoch, batch } => {
-                    feed(self.dataflows.get_mut(&id).expect("just attached"), epoch, &batch);
+                    let hosted = self.dataflows.get_mut(&id).expect("just attached");
+                    self.context.feed(hosted, epoch, &batch);
                 }
                 Command::Advance { record, .. } => {
                     self.open(id, &record);

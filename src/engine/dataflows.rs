@@ -69,18 +69,23 @@ fn build_steps(shared: &Shared, relation: &Relation, job: &Job, temporary: bool)
             source.map(|source| (source, columns))
         })
         .collect();
-    let started: Vec<_> = sources.iter().filter(|(source, _)| source.started()).cloned().collect();
-    let readable = if started.is_empty() { Readable::AtOnce } else { Readable::AfterJoin };
+    // In the order of ids, as everybody does.
+    let starting: Vec<_> = sources.iter().map(|(source, _)| source.starting.lock().expect("not poisoned")).collect();
+    let unread = sources.iter().all(|(source, _)| !source.started());
+    let readable = if unread { Readable::AtOnce } else { Readable::AfterJoin };
     let create = CreateDataflow { graph: relation.graph.clone(), shards: relation.shards.clone(), start: Start::Fresh };
     send(shared, ClockMessage::Create { dataflow: Box::new(create), readable, temporary })?;
-    if !started.is_empty() {
-        for (source, columns) in &started {
+    // Beside a source that runs already, one that begins now is caught up with as well: starting it only after catching
+    // up with the other would keep everybody else who wants to read it waiting for that.
+    for (source, columns) in &sources {
+        start_feed(shared, source, columns, LoggedSteps::default(), None)?;
+    }
+    drop(starting);
+    if !unread {
+        for (source, columns) in &sources {
             widen(source, columns)?;
         }
-        CatchUp::new(shared, relation.id, &started, job).run()?;
-    }
-    for (source, columns) in sources.iter().filter(|(source, _)| !source.started()) {
-        start_feed(shared, source, columns, LoggedSteps::default(), None)?;
+        CatchUp::new(shared, relation.id, &sources, job).run()?;
     }
     Ok(())
 }
@@ -185,7 +190,8 @@ pub(crate) fn start_feed_at(
         return Ok(());
     }
     let projection = source.projection(columns);
-    feed.columns = projection.iter().copied().collect();
+    feed.asked = projection.iter().copied().collect();
+    feed.carried = feed.asked.clone();
     let start = FeedStart {
         source: source.id,
         name: source.name.clone(),
@@ -204,24 +210,28 @@ pub(crate) fn start_feed_at(
     send(shared, ClockMessage::SetFeed { source: source.id, feed: Box::new(handle) })
 }
 
-/// Makes a running feed decode `columns` too, and waits until everything decoded before is in an epoch.
+/// Makes a running feed decode `columns` too, and waits until everything decoded before is in an epoch. That somebody
+/// has asked for the columns is not enough: chunks without them may still be on their way.
 fn widen(source: &SourceRuntime, columns: &BTreeSet<usize>) -> Result<(), SqlError> {
     let (marker, reached) = channel();
-    {
+    let asked = {
         let mut feed = source.feed.lock().expect("not poisoned");
-        if columns.is_subset(&feed.columns) {
+        if columns.is_subset(&feed.carried) {
             return Ok(());
         }
-        feed.columns.extend(columns);
+        feed.asked.extend(columns);
         let control = feed.control.as_ref().expect("the caller saw it started");
-        let columns = feed.columns.iter().copied().collect();
-        if control.send(FeedControl::Project { columns, marker }).is_err() {
+        // Sent under the lock: no later request asks for less.
+        if control.send(FeedControl::Project { columns: feed.asked.iter().copied().collect(), marker }).is_err() {
             // The feed has failed or ended: nothing more will come, the history has everything.
             return Ok(());
         }
-    }
+        feed.asked.clone()
+    };
     // An error means the feed stopped before it answered; then, too, nothing more comes.
-    let _ = reached.recv();
+    if reached.recv().is_ok() {
+        source.feed.lock().expect("not poisoned").carried.extend(asked);
+    }
     Ok(())
 }
 

@@ -408,26 +408,31 @@ impl Feed {
 
     fn take_control(&mut self) -> Control {
         match self.commands.try_recv() {
-            Ok(FeedControl::Project { columns, marker }) => {
-                self.project(columns, marker);
-                Control::Reopen
-            }
+            Ok(FeedControl::Project { columns, marker }) => match self.project(columns, marker) {
+                true => Control::Reopen,
+                false => Control::None,
+            },
             Ok(FeedControl::Stop) | Err(TryRecvError::Disconnected) => Control::Stop,
             Err(TryRecvError::Empty) => Control::None,
         }
     }
 
-    fn project(&mut self, columns: Vec<usize>, marker: Sender<()>) {
+    /// Whether other columns than before are decoded from now on.
+    fn project(&mut self, columns: Vec<usize>, marker: Sender<()>) -> bool {
+        let changed = *self.columns != columns;
         self.columns = Arc::new(columns);
         self.place_time_column();
         let _ = self.clock.send(ClockMessage::Marker(marker));
+        changed
     }
 
     /// The input has ended; only control messages are left.
     fn wait_for_stop(&mut self) {
         while let Ok(control) = self.commands.recv() {
             match control {
-                FeedControl::Project { columns, marker } => self.project(columns, marker),
+                FeedControl::Project { columns, marker } => {
+                    self.project(columns, marker);
+                }
                 FeedControl::Stop => return,
             }
         }

@@ -72,14 +72,19 @@ pub struct SourceRuntime {
     pub stats: Arc<SourceStats>,
     pub keeper: Option<Arc<Keeper>>,
     pub feed: Mutex<SourceFeed>,
+    /// Held from seeing that the feed has not been started until its first reader is there and it has: whoever comes
+    /// second would be created as if nothing had been read yet.
+    pub starting: Mutex<()>,
 }
 
 /// Whether and how the shared feed runs.
 #[derive(Default)]
 pub struct SourceFeed {
     pub control: Option<Sender<FeedControl>>,
-    /// Columns the feed decodes.
-    pub columns: BTreeSet<usize>,
+    /// Columns that the feed was asked to decode; each request asks for all before it too.
+    pub asked: BTreeSet<usize>,
+    /// Columns that every chunk carries which is not in an epoch yet. Only these may a new reader rely on.
+    pub carried: BTreeSet<usize>,
 }
 
 impl SourceRuntime {
@@ -92,7 +97,16 @@ impl SourceRuntime {
         keeper: Option<Arc<Keeper>>,
     ) -> Arc<SourceRuntime> {
         let config = configured.config;
-        Arc::new(SourceRuntime { id, name, config, watermark, stats, keeper, feed: Mutex::default() })
+        Arc::new(SourceRuntime {
+            id,
+            name,
+            config,
+            watermark,
+            stats,
+            keeper,
+            feed: Mutex::default(),
+            starting: Mutex::default(),
+        })
     }
 
     /// Admission before the first row.

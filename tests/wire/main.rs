@@ -1,6 +1,7 @@
 //! The wire as clients meet it, against the real binary: raw protocol scripts (`scripts/`, run by `script.rs`), what ends
 //! a statement early (`interrupts.rs`), subscriptions (`subscriptions.rs`), and three real clients: tokio-postgres
-//! (`driver.rs`), psql (`psql.rs`) and psycopg (`psycopg.rs`, `psycopg_checks.py`). What belongs to one session is in `sessions.rs`.
+//! (`driver.rs`), psql (`psql.rs`) and psycopg (`psycopg.rs`, `psycopg_checks.py`). What belongs to one session is in `sessions.rs`;
+//! views that come at once to one source in `running_sources.rs`.
 //!
 //! psql and psycopg are programs of their own: where one isn't installed its test says so and passes, unless
 //! `HIGHWATER_REQUIRE_CLIENTS` is set, as `.ci/run` does. `HIGHWATER_TEST_PSQL` and `HIGHWATER_TEST_PYTHON` name them.
@@ -16,6 +17,7 @@ mod peers;
 mod process;
 mod psql;
 mod psycopg;
+mod running_sources;
 mod script;
 mod sessions;
 mod subscriptions;
