@@ -8,14 +8,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
+use types::limits::MANIFESTS_KEPT;
 use types::{Epoch, Incarnation, ObjectId};
 
 use crate::compaction::{self, Compacted};
+use crate::journal::Shared;
 use crate::live::LiveRuns;
 use crate::run::WrittenRun;
 use crate::{
     CompactionPolicy, CompactionStats, DataDir, Journal, Manifest, ManifestStore, RunName, RunWriter, StateBlock,
-    StateError, disk,
+    StateError,
 };
 
 /// Is told of every step of a commit.
@@ -89,8 +91,8 @@ impl OnDisk {
         policy: CompactionPolicy,
         on_step: Option<OnStep>,
     ) -> Result<OnDisk, StateError> {
-        let runs = disk::list_files(&dir.runs())?;
-        let sequences = runs.iter().filter_map(|(name, _)| RunName::parse(name)).map(|name| name.sequence);
+        let runs = dir.files().list_files(&dir.runs())?;
+        let sequences = runs.iter().filter_map(|(name, ..)| RunName::parse(name)).map(|name| name.sequence);
         let next_sequence = AtomicU64::new(sequences.max().unwrap_or(0) + 1);
         let dropped = BTreeSet::new();
         let commit = Mutex::new(CommitState { manifests, live, dropped, compacted: None, in_flight: None });
@@ -104,11 +106,28 @@ impl OnDisk {
         journal: &Journal,
         published: &dyn Fn(u64),
     ) -> Result<CheckpointStats, StateError> {
+        // Not under the lock: as long as this waits for space, the journal may ask for it (see `make_space`).
+        journal.sync_up_to(checkpoint.journal_position)?;
+        self.step(CommitStep::JournalSynced);
+        let mut commit = self.lock();
+        let result = self.commit_locked(&mut commit, checkpoint, journal.shared(), published);
+        let no_space = matches!(result, Err(StateError::DiskFull { .. }));
+        if no_space {
+            tolerate(self.clean_up_keeping(&mut commit, journal.shared(), 1))?;
+        }
+        journal.shared().checkpoint_waits(no_space);
+        result
+    }
+
+    fn commit_locked(
+        &self,
+        commit: &mut CommitState,
+        checkpoint: &Checkpoint,
+        journal: &Shared,
+        published: &dyn Fn(u64),
+    ) -> Result<CheckpointStats, StateError> {
         let start = Instant::now();
         let Checkpoint { epoch, incarnation, journal_position, ref blocks, ref payload } = *checkpoint;
-        let mut commit = self.lock();
-        journal.sync_up_to(journal_position)?;
-        self.step(CommitStep::JournalSynced);
         let mut written = NewRuns { disk: self, runs: vec![], keep: false };
         for (worker, blocks) in blocks.iter().enumerate() {
             written.write(epoch, worker as u32, blocks)?;
@@ -139,35 +158,49 @@ impl OnDisk {
         commit.dropped.clear();
         published(version);
         self.step(CommitStep::FactsWritten);
-        match self.clean_up(&mut commit, journal) {
-            Err(error @ StateError::SyncFailed { .. }) => return Err(error),
-            Err(error) => tracing::warn!(%error, "old files could not be removed, the next checkpoint will try again"),
-            Ok(()) => {}
-        }
+        tolerate(self.clean_up(commit, journal))?;
         stats.duration = start.elapsed();
         Ok(stats)
     }
 
-    /// Deletes what no kept manifest needs.
-    fn clean_up(&self, commit: &mut CommitState, journal: &Journal) -> Result<(), StateError> {
-        commit.manifests.prune()?;
+    /// Deletes what no kept manifest needs. On a full disk only the newest is kept: room to go on is worth more than a
+    /// second copy of what is safe.
+    fn clean_up(&self, commit: &mut CommitState, journal: &Shared) -> Result<(), StateError> {
+        let keep = if journal.disk_full() { 1 } else { MANIFESTS_KEPT };
+        self.clean_up_keeping(commit, journal, keep)
+    }
+
+    fn clean_up_keeping(&self, commit: &mut CommitState, journal: &Shared, keep: usize) -> Result<(), StateError> {
+        commit.manifests.prune(keep)?;
         self.step(CommitStep::ManifestsPruned);
         let kept = commit.manifests.kept();
         let oldest = &kept[0];
         let named: BTreeSet<&str> = kept.iter().flat_map(|m| &m.runs).map(|run| run.file.as_str()).collect();
-        let runs = self.dir.runs();
-        for (file, path) in disk::list_files(&runs)? {
+        let (files, runs) = (self.dir.files(), self.dir.runs());
+        for (file, path, _) in files.list_files(&runs)? {
             let Some(name) = RunName::parse(&file) else { continue };
             let pending = commit.in_flight.as_ref() == Some(&file);
             if name.epoch <= oldest.epoch && !named.contains(file.as_str()) && !pending {
-                std::fs::remove_file(&path).map_err(|e| StateError::io("remove", &path, e))?;
+                files.remove_file(&path)?;
             }
         }
-        disk::sync_dir(&runs)?;
+        files.sync_dir(&runs)?;
         self.step(CommitStep::RunsCollected);
         journal.truncate_before(oldest.journal_position + 1)?;
+        if keep < MANIFESTS_KEPT {
+            journal.begin_segment_after(oldest.journal_position + 1);
+        }
         self.step(CommitStep::JournalTruncated);
         Ok(())
+    }
+
+    /// The disk is full: deletes everything but the newest checkpoint and what the journal has beyond it. A commit that
+    /// is under way does so itself when it meets the same.
+    pub(crate) fn make_space(&self, journal: &Shared) {
+        let Ok(mut commit) = self.commit.try_lock() else { return };
+        if let Err(error) = tolerate(self.clean_up_keeping(&mut commit, journal, 1)) {
+            tracing::error!(%error, "removals may not be durable");
+        }
     }
 
     /// Merges the tables that the policy names, if any; the next commit publishes the result.
@@ -186,7 +219,7 @@ impl OnDisk {
             commit.in_flight = Some(name.file_name());
             (commit.live.clone(), tables, name)
         };
-        let result = compaction::run(&self.dir.runs(), &snapshot, &tables, name);
+        let result = compaction::run(self.dir.files(), &self.dir.runs(), &snapshot, &tables, name);
         let mut commit = self.lock();
         let compacted = result.inspect_err(|_| commit.in_flight = None)?;
         let stats = compacted.stats;
@@ -209,6 +242,18 @@ impl OnDisk {
     }
 }
 
+/// Old files that can't be removed stop nothing; a failed sync does.
+fn tolerate(cleaned_up: Result<(), StateError>) -> Result<(), StateError> {
+    match cleaned_up {
+        Err(error @ StateError::SyncFailed { .. }) => Err(error),
+        Err(error) => {
+            tracing::warn!(%error, "old files could not be removed, the next checkpoint will try again");
+            Ok(())
+        }
+        Ok(()) => Ok(()),
+    }
+}
+
 /// The runs of a checkpoint being written; removed again if it fails before the commit point.
 struct NewRuns<'a> {
     disk: &'a OnDisk,
@@ -222,7 +267,8 @@ impl NewRuns<'_> {
             return Ok(());
         }
         assert!(worker < RunName::COMPACTION, "far fewer workers than that");
-        let mut writer = RunWriter::create(&self.disk.dir.runs(), self.disk.next_run(epoch, worker))?;
+        let mut writer =
+            RunWriter::create(self.disk.dir.files(), &self.disk.dir.runs(), self.disk.next_run(epoch, worker))?;
         for block in blocks {
             writer.write_block(block.clone())?;
         }
@@ -239,7 +285,7 @@ impl Drop for NewRuns<'_> {
         if !self.keep {
             for run in &self.runs {
                 // Best effort: unnamed runs are collected by age anyway.
-                let _ = std::fs::remove_file(self.disk.dir.runs().join(&run.run.file));
+                let _ = self.disk.dir.files().remove_file(&self.disk.dir.runs().join(&run.run.file));
             }
         }
     }

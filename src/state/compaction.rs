@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use crate::disk::Files;
 use crate::live::{BlockAddress, LiveRuns};
 use crate::merge_sorted::merge_sorted;
 use crate::run::WrittenRun;
@@ -47,6 +48,7 @@ pub(crate) struct Compacted {
 
 /// Merges all live blocks of `tables` as of `snapshot` into one run.
 pub(crate) fn run(
+    files: &Files,
     runs: &Path,
     snapshot: &LiveRuns,
     tables: &BTreeSet<TableId>,
@@ -60,12 +62,12 @@ pub(crate) fn run(
         per_table.entry(block.id).or_default().push(address);
     }
     let mut readers: BTreeMap<&str, RunReader> = BTreeMap::new();
-    let mut writer = RunWriter::create(runs, name)?;
+    let mut writer = RunWriter::create(files, runs, name)?;
     for addresses in per_table.values() {
         let mut blocks = vec![];
         for (file, index) in addresses {
             if !readers.contains_key(file.as_str()) {
-                readers.insert(file, RunReader::open(&runs.join(file))?);
+                readers.insert(file, RunReader::open(files, &runs.join(file))?);
             }
             blocks.push(readers[file.as_str()].stream_block(*index)?);
         }

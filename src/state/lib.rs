@@ -1,6 +1,7 @@
 //! Durability: the journal, run files, manifests and the facts store, behind one facade.
 //!
-//! Synchronous code on named threads; no DataFusion, no timely, no tokio. The engine uses [`DurableStore`]:
+//! Synchronous code on named threads; no DataFusion, no timely, no tokio. What it does on disk goes through [`Disk`], so
+//! it runs on a simulated one ([`testing`]) as well. The engine uses [`DurableStore`]:
 //!
 //! ```text
 //! DurableStore::open(dir, options) -> (store, Recovered { manifest, state, entries, facts })
@@ -42,19 +43,22 @@ mod merge_sorted;
 mod recovery;
 mod run;
 mod store;
+pub mod testing;
 
 pub use backend::{FactWrite, Failing, MemoryBackend, Mirror, SledBackend, StateBackend};
 pub use block::{BlockKind, StateBlock, TableId};
 pub use commit::{Checkpoint, CheckpointStats, CommitStep};
 pub use compaction::{CompactionPolicy, CompactionStats};
 pub use data_dir::DataDir;
-pub use disk::FatalHandler;
+pub use disk::{Access, Disk, DiskFile, Entry, FatalHandler, RealDisk};
 pub use error::StateError;
-pub use journal::{Journal, JournalEntry, JournalOptions};
+pub use journal::{Drive, Journal, JournalEntry, JournalOptions, JournalStep};
 pub use manifest::{Manifest, ManifestStore, RunRef};
 pub use recovery::{FactsStatus, Recovered, StateReader};
 pub use run::{BlockInfo, RunName, RunReader, RunWriter, WrittenRun};
 pub use store::{DurableStore, FactsBackend, StoreOptions};
 
+#[cfg(test)]
+mod simulation_tests;
 #[cfg(test)]
 pub(crate) mod tests;

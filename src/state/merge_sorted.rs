@@ -264,6 +264,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::disk::Files;
     use crate::run::MERGED_ROWS_MAX;
     use crate::run::tests::{block, rows};
     use crate::tests::scratch;
@@ -274,9 +275,9 @@ mod tests {
     /// Writes each block to a run of its own, and merges them into another one.
     fn compacted(dir: &Path, blocks: Vec<StateBlock>) -> Result<Option<StateBlock>, StateError> {
         let runs = (0..).zip(blocks).map(|(sequence, block)| {
-            let mut writer = RunWriter::create(dir, RunName { epoch: 1, writer: 0, sequence }).unwrap();
+            let mut writer = RunWriter::create(&Files::real(), dir, RunName { epoch: 1, writer: 0, sequence }).unwrap();
             writer.write_block(block).unwrap();
-            RunReader::open(&dir.join(writer.finish().unwrap().run.file)).unwrap()
+            RunReader::open(&Files::real(), &dir.join(writer.finish().unwrap().run.file)).unwrap()
         });
         merged(dir, runs.filter(|run| !run.blocks().is_empty()).collect())
     }
@@ -285,13 +286,14 @@ mod tests {
         let Some(like) = runs.first().map(|run| run.blocks()[0].clone()) else { return Ok(None) };
         let blocks = runs.iter().flat_map(|run| (0..run.blocks().len()).map(|index| run.stream_block(index)));
         let blocks: Vec<BlockStream> = blocks.collect::<Result<_, _>>()?;
-        let mut writer = RunWriter::create(dir, RunName { epoch: 2, writer: RunName::COMPACTION, sequence: 9_999 })?;
+        let mut writer =
+            RunWriter::create(&Files::real(), dir, RunName { epoch: 2, writer: RunName::COMPACTION, sequence: 9_999 })?;
         writer.write_base(&like, merge_sorted(like.kind, blocks)?)?;
         if writer.is_empty() {
             return Ok(None);
         }
         let run = writer.finish()?.run;
-        let reader = RunReader::open_verified(dir, &run)?;
+        let reader = RunReader::open_verified(&Files::real(), dir, &run)?;
         let block = reader.read_block(0)?;
         assert!(reader.blocks()[0].base && reader.blocks()[0].rows == block.num_rows() as u64);
         Ok(Some(block))
@@ -374,16 +376,17 @@ mod tests {
     fn a_damaged_block_is_not_merged() {
         let dir = scratch();
         let many: Vec<(i64, &str, i64)> = (0..100_000).map(|key| (key, "value", 1)).collect();
-        let mut writer = RunWriter::create(dir.path(), RunName { epoch: 1, writer: 0, sequence: 1 }).unwrap();
+        let mut writer =
+            RunWriter::create(&Files::real(), dir.path(), RunName { epoch: 1, writer: 0, sequence: 1 }).unwrap();
         writer.write_block(block(1, KEYED, &many)).unwrap();
         let path = dir.path().join(writer.finish().unwrap().run.file);
         let good = fs::read(&path).unwrap();
-        let length = RunReader::open(&path).unwrap().blocks()[0].length as usize;
+        let length = RunReader::open(&Files::real(), &path).unwrap().blocks()[0].length as usize;
         for at in (40..length).step_by(length / 50) {
             let mut bytes = good.clone();
             bytes[at] ^= 1;
             fs::write(&path, bytes).unwrap();
-            assert!(merged(dir.path(), vec![RunReader::open(&path).unwrap()]).is_err(), "byte {at}");
+            assert!(merged(dir.path(), vec![RunReader::open(&Files::real(), &path).unwrap()]).is_err(), "byte {at}");
             let left: Vec<_> = fs::read_dir(dir.path()).unwrap().collect();
             assert_eq!(left.len(), 1, "a merge that fails leaves nothing");
         }

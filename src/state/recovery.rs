@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use types::ObjectId;
 
+use crate::disk::Files;
 use crate::live::LiveRuns;
 use crate::{JournalEntry, Manifest, RunReader, StateBlock, StateError};
 
@@ -77,11 +78,11 @@ impl StateReader {
 }
 
 /// Opens and verifies every run that `manifest` names.
-pub(crate) fn open_runs(dir: &Path, manifest: &Manifest) -> Result<StateReader, StateError> {
+pub(crate) fn open_runs(files: &Files, dir: &Path, manifest: &Manifest) -> Result<StateReader, StateError> {
     let mut runs = BTreeMap::new();
     let mut live = LiveRuns::default();
     for run in &manifest.runs {
-        let reader = RunReader::open_verified(dir, run)?;
+        let reader = RunReader::open_verified(files, dir, run)?;
         live.push(run.clone(), reader.blocks().to_vec());
         runs.insert(run.file.clone(), reader);
     }

@@ -7,13 +7,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use types::{Epoch, ObjectId};
+use types::{Epoch, ObjectId, limits};
 
 use crate::commit::{OnDisk, OnStep};
-use crate::disk::{self, FatalHandler};
+use crate::disk::{self, FatalHandler, Files, RealDisk};
 use crate::{
-    Checkpoint, CheckpointStats, CompactionPolicy, CompactionStats, DataDir, FactWrite, FactsStatus, Journal,
-    JournalEntry, JournalOptions, Manifest, ManifestStore, MemoryBackend, Recovered, StateBackend, StateError,
+    Checkpoint, CheckpointStats, CompactionPolicy, CompactionStats, DataDir, Disk, Drive, FactWrite, FactsStatus,
+    Journal, JournalEntry, JournalOptions, Manifest, ManifestStore, MemoryBackend, Recovered, StateBackend, StateError,
     StateReader, backend, facts, recovery,
 };
 
@@ -31,6 +31,10 @@ pub struct StoreOptions {
     pub segment_bytes: u64,
     pub reserve_bytes: u64,
     pub on_fatal: FatalHandler,
+    /// Where the directory is. On any but the real one facts must be in memory.
+    pub disk: Arc<dyn Disk>,
+    /// Who writes the journal.
+    pub drive: Drive,
     /// Called after each step of a commit; crash tests copy the directory there.
     pub on_step: Option<OnStep>,
 }
@@ -41,9 +45,11 @@ impl Default for StoreOptions {
             facts: FactsBackend::Sled,
             compaction: CompactionPolicy::default(),
             accept_data_loss: false,
-            segment_bytes: 64 * 1024 * 1024,
-            reserve_bytes: 16 * 1024 * 1024,
+            segment_bytes: limits::JOURNAL_SEGMENT_BYTES,
+            reserve_bytes: limits::DISK_RESERVE_BYTES,
             on_fatal: disk::abort_on_fatal(),
+            disk: Arc::new(RealDisk),
+            drive: Drive::Thread,
             on_step: None,
         }
     }
@@ -69,7 +75,7 @@ struct Inner {
     facts: Box<dyn StateBackend>,
     options: StoreOptions,
     /// `None`: in memory.
-    disk: Option<OnDisk>,
+    disk: Option<Arc<OnDisk>>,
     newest_epoch: AtomicU64,
 }
 
@@ -77,14 +83,15 @@ impl DurableStore {
     /// Opens the store in `dir`, or creates it. See [`StateError`] for the refusals: in use, newer format, damaged.
     /// If the newest checkpoint is damaged the one before is used, with more journal to replay.
     pub fn open(dir: &Path, options: StoreOptions) -> Result<(DurableStore, Recovered), StateError> {
-        let mut dir = DataDir::open(dir)?;
+        let files = Files::new(options.disk.clone());
+        let mut dir = DataDir::open(&files, dir)?;
         let fresh = dir.is_fresh();
         let mut state = StateReader::empty();
         let manifests = if fresh {
-            ManifestStore::create(dir.path())?
+            ManifestStore::create(&files, dir.path())?
         } else {
-            ManifestStore::load_newest_valid(dir.path(), &mut |manifest| {
-                state = recovery::open_runs(&dir.runs(), manifest)?;
+            ManifestStore::load_newest_valid(&files, dir.path(), &mut |manifest| {
+                state = recovery::open_runs(&files, &dir.runs(), manifest)?;
                 Ok(())
             })?
         };
@@ -101,7 +108,10 @@ impl DurableStore {
             },
         };
         let (policy, on_step) = (options.compaction.clone(), options.on_step.clone());
-        let disk = Some(OnDisk::new(dir, manifests, state.live().clone(), policy, on_step)?);
+        let disk = Arc::new(OnDisk::new(dir, manifests, state.live().clone(), policy, on_step)?);
+        let asked = disk.clone();
+        journal.shared().on_full(Box::new(move |journal| asked.make_space(journal)));
+        let disk = Some(disk);
         let newest_epoch = AtomicU64::new(manifest.epoch);
         let inner = Inner { journal, facts, options, disk, newest_epoch };
         let manifest = (!manifest.is_initial()).then_some(manifest);
@@ -218,8 +228,10 @@ fn open_journal(
         segment_bytes: options.segment_bytes,
         reserve: (options.reserve_bytes > 0).then(|| (dir.reserve(), options.reserve_bytes)),
         on_fatal: options.on_fatal.clone(),
+        drive: options.drive,
     };
-    let journal = Journal::open(&dir.journal(), manifest.journal_position, journal_options, &mut |entry| {
+    let (after, path) = (manifest.journal_position, dir.journal());
+    let journal = Journal::open_on(dir.files(), &path, after, journal_options, &mut |entry| {
         entries.push(entry);
         Ok(())
     })?;

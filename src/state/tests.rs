@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use serde_json::json;
@@ -19,9 +19,15 @@ pub(crate) fn scratch() -> TempDir {
     made.unwrap()
 }
 
-const KEYED: BlockKind = BlockKind::Keyed { key_columns: 1 };
+/// Plain files as (name, path), sorted.
+pub(crate) fn list_files(dir: &Path) -> Result<Vec<(String, PathBuf)>, StateError> {
+    let files = disk::Files::real().list_files(dir)?;
+    Ok(files.into_iter().map(|(name, path, _)| (name, path)).collect())
+}
 
-fn options() -> StoreOptions {
+pub(crate) const KEYED: BlockKind = BlockKind::Keyed { key_columns: 1 };
+
+pub(crate) fn options() -> StoreOptions {
     StoreOptions {
         facts: FactsBackend::Memory,
         reserve_bytes: 0,
@@ -37,14 +43,17 @@ fn open(dir: &Path) -> (DurableStore, Recovered) {
 }
 
 fn checkpoint(store: &DurableStore, epoch: u64, blocks: Vec<StateBlock>) -> CheckpointStats {
-    let journal_position = store.journal().position();
-    let payload = json!({ "epoch": epoch });
-    let checkpoint = Checkpoint { epoch, incarnation: 1, journal_position, blocks: vec![blocks], payload };
-    store.commit_checkpoint(checkpoint).unwrap()
+    store.commit_checkpoint(checkpoint_of(epoch, store.journal().position(), blocks)).unwrap()
+}
+
+pub(crate) fn checkpoint_of(epoch: u64, journal_position: u64, blocks: Vec<StateBlock>) -> Checkpoint {
+    Checkpoint { epoch, incarnation: 1, journal_position, blocks: vec![blocks], payload: json!({ "epoch": epoch }) }
 }
 
 /// Applies all blocks as an operator would: operator 1 is keyed, operator 2 a multiset.
-fn restore(state: &StateReader) -> Result<(BTreeMap<i64, String>, BTreeMap<(i64, String), i64>), StateError> {
+pub(crate) fn restore(
+    state: &StateReader,
+) -> Result<(BTreeMap<i64, String>, BTreeMap<(i64, String), i64>), StateError> {
     let (mut keyed, mut multiset) = (BTreeMap::new(), BTreeMap::new());
     for block in state.blocks() {
         let block = block?;
@@ -157,8 +166,8 @@ fn crash_at_every_step_gives_the_old_or_the_new_checkpoint() {
 fn damage_to_the_newest_checkpoint_falls_back_to_the_one_before() {
     let dir = scratch();
     drop(example(dir.path()));
-    let newest_run = disk::list_files(&dir.path().join("runs")).unwrap().pop().unwrap().1;
-    let newest_manifest = disk::list_files(&dir.path().join("manifests")).unwrap().pop().unwrap().1;
+    let newest_run = list_files(&dir.path().join("runs")).unwrap().pop().unwrap().1;
+    let newest_manifest = list_files(&dir.path().join("manifests")).unwrap().pop().unwrap().1;
     for victim in [newest_run, newest_manifest] {
         let bytes = fs::read(&victim).unwrap();
         for byte in (0..bytes.len()).step_by(9) {
@@ -211,10 +220,10 @@ fn files_without_a_manifest_are_refused_and_kept() {
         let copy = scratch();
         copy_tree(dir.path(), copy.path());
         change(copy.path());
-        let before = disk::list_files(&copy.path().join("runs")).unwrap();
+        let before = list_files(&copy.path().join("runs")).unwrap();
         let error = DurableStore::open(copy.path(), options()).err().expect("refused");
         assert_eq!(error.sql_state().code(), "XX001", "{error}");
-        assert_eq!(disk::list_files(&copy.path().join("runs")).unwrap(), before, "nothing is deleted");
+        assert_eq!(list_files(&copy.path().join("runs")).unwrap(), before, "nothing is deleted");
         error
     };
     refuse(&|dir| fs::remove_dir_all(dir.join("manifests")).unwrap());
@@ -222,13 +231,13 @@ fn files_without_a_manifest_are_refused_and_kept() {
     refuse(&|dir| fs::remove_dir_all(dir.join("journal")).unwrap());
     refuse(&|dir| fs::write(dir.join("FORMAT"), "highwater data directory\nformat x\n").unwrap());
     let error = refuse(&|dir| {
-        for (_, path) in disk::list_files(&dir.join("manifests")).unwrap() {
+        for (_, path) in list_files(&dir.join("manifests")).unwrap() {
             fs::write(path, "damaged").unwrap();
         }
     });
     assert!(matches!(error, StateError::NoValidManifest { .. }), "{error}");
     let error = refuse(&|dir| {
-        for (_, path) in disk::list_files(&dir.join("runs")).unwrap() {
+        for (_, path) in list_files(&dir.join("runs")).unwrap() {
             fs::write(path, "damaged").unwrap();
         }
         fs::remove_file(dir.join("manifests/0000000001")).unwrap();
@@ -284,7 +293,7 @@ fn old_files_go_when_no_kept_manifest_needs_them() {
         checkpoint(&store, epoch, vec![block(1, KEYED, &[(epoch as i64 % 5, "v", 1)])]);
         store.compact_once().unwrap();
     }
-    let count = |name: &str| disk::list_files(&dir.path().join(name)).unwrap().len();
+    let count = |name: &str| list_files(&dir.path().join(name)).unwrap().len();
     assert_eq!(count("manifests"), types::limits::MANIFESTS_KEPT);
     assert!(count("runs") < 12, "{} runs", count("runs"));
     assert!(count("journal") < 6, "{} segments", count("journal"));
@@ -390,7 +399,7 @@ fn facts_are_rebuilt_and_survive() {
         store.put_facts(&[(b"large".to_vec(), Some(vec![7; 20_000])), (b"b".to_vec(), None)]);
         assert_eq!(store.facts(b"").unwrap(), [(b"large".to_vec(), vec![7; 20_000])]);
     }
-    for (_, path) in disk::list_files(&dir.path().join("facts")).unwrap() {
+    for (_, path) in list_files(&dir.path().join("facts")).unwrap() {
         fs::write(path, [0xFF; 4096]).unwrap();
     }
     let (store, recovered) = DurableStore::open(dir.path(), sled()).unwrap();

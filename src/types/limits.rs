@@ -26,6 +26,10 @@ pub const SQL_BYTES_MAX: usize = 16 * 1024 * 1024;
 pub const WINDOWS_PER_ROW_MAX: i64 = 10_000;
 /// Largest value stored in the facts store; larger ones go to files.
 pub const FACT_BYTES_MAX: usize = 4 * 1024;
+/// A journal segment that has so many bytes of entries is followed by a new one: only whole segments are deleted.
+pub const JOURNAL_SEGMENT_BYTES: u64 = 16 * 1024 * 1024;
+/// Disk space kept back: one half for queued entries, the other for the checkpoint that lets the journal be cut.
+pub const DISK_RESERVE_BYTES: u64 = 16 * 1024 * 1024;
 /// Time between checkpoints, milliseconds.
 pub const CHECKPOINT_INTERVAL_MS: u64 = 10_000;
 /// Bytes of input after which a checkpoint starts early: what it writes is held in memory, and merged there.

@@ -8,7 +8,8 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use super::{MemoryBackend, SledBackend, StateBackend};
-use crate::{StateError, disk};
+use crate::StateError;
+use crate::disk::Files;
 
 /// sled opens a megabyte in milliseconds; whatever takes this long hangs.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(20);
@@ -81,6 +82,6 @@ fn move_aside(dir: &Path) -> Result<PathBuf, StateError> {
     let mut candidates = (1..).map(|n| parent.join(format!("{name}.broken-{n}")));
     let aside = candidates.find(|path| !path.exists()).expect("numbers don't end");
     fs::rename(dir, &aside).map_err(|e| StateError::io("move aside", dir, e))?;
-    disk::sync_dir(parent)?;
+    Files::real().sync_dir(parent)?;
     Ok(aside)
 }

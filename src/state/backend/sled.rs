@@ -12,7 +12,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::{FactWrite, StateBackend, check_sizes};
-use crate::{StateError, disk};
+use crate::StateError;
+use crate::disk::Files;
 
 const MAGIC: u8 = 0xF5;
 const VERSION: u8 = 1;
@@ -58,7 +59,7 @@ impl SledBackend {
             // sled's own creation, interrupted, may never open again; nothing has been stored there.
             std::fs::remove_dir_all(path).map_err(|e| StateError::io("remove", path, e))?;
         }
-        disk::create_dir(path)?;
+        Files::real().create_dir(path)?;
         remove_unfinished_snapshots(path)?;
         if sync {
             // What a killed process has written may only be in the page cache; sled is about to build on it.
@@ -71,7 +72,7 @@ impl SledBackend {
         backend.ask(|db| db.flush())?;
         backend.sync()?;
         if is_new {
-            disk::write_file(&created, &[])?;
+            Files::real().write_file(&created, &[])?;
         }
         Ok(backend)
     }
@@ -208,7 +209,7 @@ fn open_unlocked(config: &::sled::Config) -> ::sled::Result<::sled::Db> {
 /// Removes snapshots that a crash has interrupted: sled would take them for the newest and refuse to open, although
 /// it keeps the one before until the new one has its final name.
 fn remove_unfinished_snapshots(dir: &Path) -> Result<(), StateError> {
-    for (name, path) in disk::list_files(dir)? {
+    for (name, path, _) in Files::real().list_files(dir)? {
         if name.starts_with("snap.") && name.ends_with(".generating") {
             std::fs::remove_file(&path).map_err(|e| StateError::io("remove", &path, e))?;
         }
@@ -231,5 +232,5 @@ fn sync_tree(dir: &Path) -> Result<(), StateError> {
             Err(error) => return Err(StateError::io("open", &path, error)),
         }
     }
-    disk::sync_dir(dir)
+    Files::real().sync_dir(dir)
 }

@@ -3,7 +3,7 @@
 
 use super::tests::{check, copy, fill, open, options, try_open};
 use super::*;
-use crate::tests::scratch;
+use crate::tests::{list_files, scratch};
 use std::fs;
 
 fn small() -> JournalOptions {
@@ -15,7 +15,7 @@ fn accepting() -> JournalOptions {
 }
 
 fn segments(dir: &Path) -> Vec<PathBuf> {
-    replay::list_segments(dir).unwrap().into_iter().map(|(_, path)| path).collect()
+    replay::list_segments(&Files::real(), dir).unwrap().into_iter().map(|(_, path)| path).collect()
 }
 
 fn cut(path: &Path, length: u64) {
@@ -26,7 +26,7 @@ fn cut(path: &Path, length: u64) {
 fn lost(dir: &Path, change: &dyn Fn(&Path)) {
     let copy = copy(dir);
     change(copy.path());
-    let contents = || disk::list_files(copy.path()).unwrap().into_iter().map(|(name, path)| (name, fs::read(path)));
+    let contents = || list_files(copy.path()).unwrap().into_iter().map(|(name, path)| (name, fs::read(path)));
     let before: Vec<_> = contents().map(|(name, bytes)| (name, bytes.unwrap())).collect();
     let error = try_open(copy.path(), 0, small()).err().expect("refused");
     assert!(matches!(error, StateError::JournalDamaged { .. }), "{error}");
@@ -37,7 +37,7 @@ fn lost(dir: &Path, change: &dyn Fn(&Path)) {
     for (name, bytes) in before {
         let whole =
             |(found, path): &(String, PathBuf)| found.starts_with(&name) && fs::read(path).unwrap().starts_with(&bytes);
-        assert!(disk::list_files(copy.path()).unwrap().iter().any(whole), "{name} is kept");
+        assert!(list_files(copy.path()).unwrap().iter().any(whole), "{name} is kept");
     }
     fill(&journal, kept + 9, true);
     drop(journal);
@@ -103,10 +103,10 @@ fn entries_are_marked_before_anybody_is_told() {
     let (journal, _) = open(dir.path(), 0);
     fill(&journal, 1, true);
     let path = segments(dir.path()).pop().unwrap();
-    let marks = marks::read(&path).unwrap().unwrap();
+    let marks = marks::read(&Files::real(), &path).unwrap().unwrap();
     assert_eq!(marks.acknowledged, 1);
     fill(&journal, 3, true);
-    assert_eq!(marks::read(&path).unwrap().unwrap().acknowledged, 3);
+    assert_eq!(marks::read(&Files::real(), &path).unwrap().unwrap().acknowledged, 3);
 }
 
 #[test]

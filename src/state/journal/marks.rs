@@ -7,14 +7,12 @@
 //! of the next group or after a moment of quiet. So it never says too much, and after a power cut it lacks at most the
 //! last group; after a killed process, nothing.
 
-use std::fs::File;
-use std::io::Read;
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use super::replay::list_segments;
 use super::segment::{SECTOR_BYTES, SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::StateError;
+use crate::disk::{Access, Files, OpenFile};
 
 /// Where the entries of a segment begin: behind the header's sector, two marks and the link.
 pub(super) const ENTRIES_AT: usize = 4 * SECTOR_BYTES;
@@ -40,6 +38,10 @@ impl Marks {
     /// Those of an empty segment.
     pub(super) fn new(salt: u32, acknowledged: u64) -> Marks {
         Marks { salt, acknowledged, continued: false, slot: 0 }
+    }
+
+    pub(super) fn salt(&self) -> u32 {
+        self.salt
     }
 
     /// Writes them into the first [`ENTRIES_AT`] bytes of a new segment.
@@ -68,34 +70,32 @@ impl Marks {
     }
 
     /// Notes that everything up to `position` is acknowledged. Not synced here.
-    pub(super) fn acknowledge(&mut self, file: &File, path: &Path, position: u64) -> Result<(), StateError> {
+    pub(super) fn acknowledge(&mut self, file: &OpenFile, position: u64) -> Result<(), StateError> {
         let slot = 1 - self.slot;
-        let written = file.write_all_at(&encode(position, self.salt), SLOTS[slot] as u64);
-        written.map_err(|e| StateError::io("write", path, e))?;
+        file.write_at(&encode(position, self.salt), SLOTS[slot] as u64)?;
         (self.slot, self.acknowledged) = (slot, position);
         Ok(())
     }
 }
 
 /// Those of the segment at `path`; `None` if it has none or they don't verify.
-pub(super) fn read(path: &Path) -> Result<Option<Marks>, StateError> {
-    let file = File::open(path).map_err(|e| StateError::io("open", path, e))?;
-    let mut head = vec![];
-    file.take(ENTRIES_AT as u64).read_to_end(&mut head).map_err(|e| StateError::io("read", path, e))?;
+pub(super) fn read(files: &Files, path: &Path) -> Result<Option<Marks>, StateError> {
+    let mut head = vec![0; ENTRIES_AT];
+    let read = files.open(path, Access::Read)?.read_at(&mut head, 0)?;
+    head.truncate(read);
     let header = SegmentHeader::decode(path, &head)?.filter(|header| header.marked);
     Ok(header.and_then(|header| Marks::decode(&head, header.salt).ok()))
 }
 
 /// Has the segment before the one that begins with entry `first` say, durably, that another follows: from then on a
 /// journal without it is damaged.
-pub(super) fn link_previous(dir: &Path, first: u64) -> Result<(), StateError> {
-    let segments = list_segments(dir)?;
+pub(super) fn link_previous(files: &Files, dir: &Path, first: u64) -> Result<(), StateError> {
+    let segments = list_segments(files, dir)?;
     let Some((_, path)) = segments.iter().rev().find(|(position, _)| *position < first) else { return Ok(()) };
-    let Some(marks) = read(path)?.filter(|marks| !marks.continued) else { return Ok(()) };
-    let file = File::options().write(true).open(path).map_err(|e| StateError::io("open", path, e))?;
-    let written = file.write_all_at(&encode(first, marks.salt), LINK_AT as u64);
-    written.map_err(|e| StateError::io("write", path, e))?;
-    file.sync_data().map_err(|e| StateError::sync(path, e))
+    let Some(marks) = read(files, path)?.filter(|marks| !marks.continued) else { return Ok(()) };
+    let file = files.open(path, Access::Write)?;
+    file.write_at(&encode(first, marks.salt), LINK_AT as u64)?;
+    file.sync()
 }
 
 fn encode(position: u64, salt: u32) -> [u8; MARK_BYTES] {

@@ -1,12 +1,14 @@
 //! The journal: one ordered, durable log of DDL, table rows and epoch records.
 //!
 //! Entries queue under a lock; one thread, `hw-journal`, writes and syncs whatever is queued, so any number of waiters
-//! share one sync. On disk: `segment.rs` (format of entries), `marks.rs` (what was acknowledged), `replay.rs` and
-//! `scan.rs` (reading, torn tails, damage), `aside.rs` (accepting damage), `writer.rs` (the thread).
+//! share one sync. Writing is `core.rs`, a machine without a thread; `thread.rs` drives it, or the caller does
+//! ([`Drive::ByHand`]), as a simulation must. On disk: `segment.rs` (format of entries), `marks.rs` (what was
+//! acknowledged), `replay.rs` and `scan.rs` (reading, torn tails, damage), `aside.rs` (accepting damage).
 //! Invariants: positions have no gaps; nothing is durable before everything ahead of it; an entry that got a position
 //! is written sooner or later unless the process ends (a full disk refuses new ones, it never drops queued ones).
 
 mod aside;
+mod core;
 #[cfg(test)]
 mod loss_tests;
 mod marks;
@@ -14,21 +16,25 @@ mod replay;
 mod reserve;
 mod scan;
 mod segment;
+mod shared;
 #[cfg(test)]
 mod tests;
-mod writer;
+mod thread;
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use crate::StateError;
-use crate::disk::{self, FatalHandler};
+use crate::disk::{self, FatalHandler, Files};
 
+use self::core::JournalCore;
+pub use self::core::JournalStep;
 use replay::ReplayOptions;
 use reserve::Reserve;
 use segment::EntryHeader;
-use writer::Writer;
+use shared::Queue;
+pub(crate) use shared::Shared;
 
 /// Largest payload of one entry.
 pub const ENTRY_BYTES_MAX: usize = 256 * 1024 * 1024;
@@ -57,58 +63,38 @@ pub struct JournalOptions {
     /// A file of so many bytes that is given up when the disk is full, so that queued entries still get through.
     pub reserve: Option<(PathBuf, u64)>,
     pub on_fatal: FatalHandler,
+    pub drive: Drive,
+}
+
+/// Who writes what is queued.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Drive {
+    /// A thread of the journal's, as soon as there is something.
+    Thread,
+    /// Whoever calls [`Journal::write_group`]; waiting for an entry to be durable does so too.
+    ByHand,
 }
 
 impl Default for JournalOptions {
     fn default() -> Self {
-        let segment_bytes = 64 * 1024 * 1024;
-        let (accept_data_loss, on_fatal) = (false, disk::abort_on_fatal());
-        JournalOptions { create: true, accept_data_loss, segment_bytes, reserve: None, on_fatal }
+        let segment_bytes = types::limits::JOURNAL_SEGMENT_BYTES;
+        let (accept_data_loss, on_fatal, drive) = (false, disk::abort_on_fatal(), Drive::Thread);
+        JournalOptions { create: true, accept_data_loss, segment_bytes, reserve: None, on_fatal, drive }
     }
 }
 
 /// The open journal. All methods may be called from any thread.
 pub struct Journal {
     shared: Arc<Shared>,
-    /// `None`: nothing is kept (the in-memory variant); every entry counts as durable at once.
-    dir: Option<PathBuf>,
-    thread: Option<JoinHandle<()>>,
+    driver: Driver,
+    on_fatal: FatalHandler,
 }
 
-struct Shared {
-    queue: Mutex<Queue>,
-    /// Wakes the writer.
-    work: Condvar,
-    /// Wakes those who wait for durability or for room in the queue.
-    progress: Condvar,
-    subscribers: Mutex<Vec<Box<dyn Fn(u64) + Send>>>,
-}
-
-#[derive(Default)]
-struct Queue {
-    /// Encoded entries not yet taken by the writer.
-    bytes: Vec<u8>,
-    /// Newest entry appended.
-    position: u64,
-    /// Checksum of that entry, which the next one repeats.
-    chain: u32,
-    /// Newest entry that the writer has taken.
-    taken: u64,
-    durable: u64,
-    /// First position of the segment being written. It is durable itself.
-    segment: u64,
-    /// Someone waits for what is queued.
-    urgent: bool,
-    disk_full: bool,
-    /// A fatal error was met, or the journal is being closed.
-    stopped: bool,
-    closing: bool,
-}
-
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().expect("no code panics while holding the journal's queue")
-    }
+enum Driver {
+    /// Nobody: there is nothing to write, or the thread has ended.
+    None,
+    Thread(JoinHandle<()>),
+    ByHand(Box<Mutex<JournalCore>>),
 }
 
 impl Journal {
@@ -122,34 +108,43 @@ impl Journal {
         options: JournalOptions,
         on_entry: &mut dyn FnMut(JournalEntry) -> Result<(), StateError>,
     ) -> Result<Journal, StateError> {
-        disk::create_dir(dir)?;
+        Journal::open_on(&Files::real(), dir, after, options, on_entry)
+    }
+
+    pub(crate) fn open_on(
+        files: &Files,
+        dir: &Path,
+        after: u64,
+        options: JournalOptions,
+        on_entry: &mut dyn FnMut(JournalEntry) -> Result<(), StateError>,
+    ) -> Result<Journal, StateError> {
+        files.create_dir(dir)?;
         let replay_options =
             ReplayOptions { after, create: options.create, accept_data_loss: options.accept_data_loss };
-        let end = replay::replay(dir, replay_options, on_entry)?;
-        let reserve = options.reserve.clone().map(|(path, bytes)| Reserve::open(path, bytes)).transpose()?;
+        let end = replay::replay(files, dir, replay_options, on_entry)?;
+        let open_reserve = |(path, bytes)| Reserve::open(files.clone(), path, bytes);
+        let reserve = options.reserve.map(open_reserve).transpose()?;
         let position = end.position;
         let queue = Queue { position, chain: end.chain, taken: position, durable: position, ..Queue::default() };
-        let shared = Arc::new(Shared {
-            queue: Mutex::new(queue),
-            work: Condvar::new(),
-            progress: Condvar::new(),
-            subscribers: Mutex::new(vec![]),
-        });
-        let writer = Writer::open(dir, end, options, reserve, shared.clone())?;
-        let spawned = std::thread::Builder::new().name("hw-journal".into()).spawn(move || writer.run());
-        let thread = spawned.map_err(|e| StateError::io("start a thread for", dir, e))?;
-        Ok(Journal { shared, dir: Some(dir.into()), thread: Some(thread) })
+        let shared = Shared::new(Some((files.clone(), dir.into())), queue);
+        let core = JournalCore::open(files.clone(), dir, end, options.segment_bytes, reserve, shared.clone())?;
+        let on_fatal = options.on_fatal;
+        let driver = match options.drive {
+            Drive::ByHand => Driver::ByHand(Box::new(Mutex::new(core))),
+            Drive::Thread => {
+                let (shared, on_fatal) = (shared.clone(), on_fatal.clone());
+                let run = move || thread::run(core, shared, on_fatal);
+                let spawned = std::thread::Builder::new().name("hw-journal".into()).spawn(run);
+                Driver::Thread(spawned.map_err(|e| StateError::io("start a thread for", dir, e))?)
+            }
+        };
+        Ok(Journal { shared, driver, on_fatal })
     }
 
     /// A journal that keeps nothing.
     pub fn in_memory() -> Journal {
-        let shared = Shared {
-            queue: Mutex::default(),
-            work: Condvar::new(),
-            progress: Condvar::new(),
-            subscribers: Mutex::new(vec![]),
-        };
-        Journal { shared: Arc::new(shared), dir: None, thread: None }
+        let (shared, on_fatal) = (Shared::new(None, Queue::default()), disk::abort_on_fatal());
+        Journal { shared, driver: Driver::None, on_fatal }
     }
 
     /// Queues an entry and wakes the writer. Returns its position; it is durable once
@@ -172,7 +167,7 @@ impl Journal {
         }
         let payload_crc = crc32fast::hash(payload);
         let mut queue = self.shared.lock();
-        let Some(dir) = &self.dir else {
+        let Some((_, dir)) = &self.shared.dir else {
             queue.position += 1;
             queue.durable = queue.position;
             let position = queue.position;
@@ -181,6 +176,12 @@ impl Journal {
             return Ok(position);
         };
         while queue.bytes.len() > QUEUE_BYTES_MAX && !queue.stopped && !queue.disk_full {
+            if let Driver::ByHand(_) = self.driver {
+                drop(queue);
+                self.write_group()?;
+                queue = self.shared.lock();
+                continue;
+            }
             queue = self.shared.progress.wait(queue).expect("no code panics while holding the journal's queue");
         }
         if queue.stopped {
@@ -203,7 +204,8 @@ impl Journal {
         Ok(queue.position)
     }
 
-    /// Blocks until every entry up to `position` is on disk. While the disk is full it waits for space.
+    /// Blocks until every entry up to `position` is on disk. While the disk is full it waits for space; driven by hand
+    /// that is `DiskFull`.
     ///
     /// Errors: `JournalStopped` after a fatal error or close.
     pub fn sync_up_to(&self, position: u64) -> Result<(), StateError> {
@@ -213,6 +215,14 @@ impl Journal {
             if queue.stopped {
                 return Err(StateError::JournalStopped);
             }
+            if let (Driver::ByHand(_), Some((_, dir))) = (&self.driver, &self.shared.dir) {
+                drop(queue);
+                if self.write_group()? == JournalStep::NoSpace {
+                    return Err(StateError::DiskFull { path: dir.clone() });
+                }
+                queue = self.shared.lock();
+                continue;
+            }
             if position > queue.taken && !queue.urgent {
                 queue.urgent = true;
                 self.shared.work.notify_one();
@@ -220,6 +230,38 @@ impl Journal {
             queue = self.shared.progress.wait(queue).expect("no code panics while holding the journal's queue");
         }
         Ok(())
+    }
+
+    /// Driven by hand: writes and syncs what is queued, if anything. Errors are fatal and stop the journal, as in the
+    /// thread. Panics if a thread drives the journal.
+    pub fn write_group(&self) -> Result<JournalStep, StateError> {
+        self.by_hand(|core, shared| {
+            let step = core.write_group()?;
+            if step == JournalStep::NoSpace || shared.lock().disk_full {
+                shared.ask_for_space();
+            }
+            Ok(step)
+        })
+    }
+
+    /// Driven by hand: makes the mark of what was acknowledged last durable, which the next group would do as well.
+    pub fn sync_mark(&self) -> Result<(), StateError> {
+        self.by_hand(|core, _| if core.mark_pending() { core.sync_mark() } else { Ok(()) })
+    }
+
+    fn by_hand<T>(
+        &self,
+        act: impl FnOnce(&mut JournalCore, &Shared) -> Result<T, StateError>,
+    ) -> Result<T, StateError> {
+        let Driver::ByHand(core) = &self.driver else { panic!("a thread drives this journal") };
+        let mut core = core.lock().expect("no code panics while writing the journal");
+        if self.shared.lock().stopped {
+            return Err(StateError::JournalStopped);
+        }
+        act(&mut core, &self.shared).inspect_err(|error| {
+            (self.on_fatal)(error);
+            self.shared.stop();
+        })
     }
 
     /// Position of the newest entry, durable or not; 0 if there never was one.
@@ -239,23 +281,16 @@ impl Journal {
 
     /// True while appends are refused for lack of space.
     pub fn disk_full(&self) -> bool {
-        self.shared.lock().disk_full
+        self.shared.disk_full()
     }
 
     /// Deletes segments that hold only entries below `position`.
     pub fn truncate_before(&self, position: u64) -> Result<(), StateError> {
-        let Some(dir) = &self.dir else { return Ok(()) };
-        // A segment that is just being begun takes no other's place yet.
-        let begun = self.shared.lock().segment;
-        replay::remove_segments_before(dir, position.min(begun))
+        self.shared.truncate_before(position)
     }
-}
 
-impl Shared {
-    fn notify(&self, durable: u64) {
-        for subscriber in self.subscribers.lock().expect("subscribers don't panic").iter() {
-            subscriber(durable);
-        }
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
     }
 }
 
@@ -267,9 +302,17 @@ impl Drop for Journal {
             queue.closing = true;
             self.shared.work.notify_one();
         }
-        if let Some(thread) = self.thread.take() {
+        match std::mem::replace(&mut self.driver, Driver::None) {
+            Driver::None => {}
             // A panic there was already reported by the panic hook; there is nobody left to tell.
-            let _ = thread.join();
+            Driver::Thread(thread) => drop(thread.join()),
+            Driver::ByHand(core) => {
+                let Ok(mut core) = core.into_inner() else { return };
+                if !self.shared.lock().stopped {
+                    // Whoever drives it has been told of errors; what is queued still was acknowledged to nobody.
+                    let _ = core.write_group().and_then(|_| core.write_closing_mark());
+                }
+            }
         }
     }
 }

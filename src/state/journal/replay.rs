@@ -3,14 +3,14 @@
 //! Nothing is changed before everything was read: a refusal leaves the directory as it was. Damage is refused unless
 //! its loss was accepted; even then the files are kept (`aside.rs`).
 
-use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use super::marks::{self, ENTRIES_AT, Marks};
 use super::scan::{Rest, scan};
 use super::segment::{self, SegmentHeader};
 use super::{JournalEntry, aside};
-use crate::{StateError, disk};
+use crate::StateError;
+use crate::disk::{Access, Files};
 
 /// Where the journal ends, and the segment that goes on.
 #[derive(Clone)]
@@ -45,28 +45,33 @@ pub(super) struct ReplayOptions {
 pub(super) type SegmentFile = (u64, PathBuf);
 
 /// Reads all segments that may hold entries above `after`; see [`Journal::open`](super::Journal::open).
-pub(super) fn replay(dir: &Path, options: ReplayOptions, on_entry: &mut OnEntry<'_>) -> Result<JournalEnd, StateError> {
-    let mut segments = list_segments(dir)?;
-    let unfinished = if ends_in_torn_creation(&segments, options)? { segments.pop() } else { None };
-    let mut end = match read_all(dir, &segments, options, on_entry)? {
+pub(super) fn replay(
+    files: &Files,
+    dir: &Path,
+    options: ReplayOptions,
+    on_entry: &mut OnEntry<'_>,
+) -> Result<JournalEnd, StateError> {
+    let mut segments = list_segments(files, dir)?;
+    let unfinished = if ends_in_torn_creation(files, &segments, options)? { segments.pop() } else { None };
+    let mut end = match read_all(files, dir, &segments, options, on_entry)? {
         Reading::Good(end, torn_bytes) => {
             if let Some((_, path)) = unfinished {
-                fs::remove_file(&path).map_err(|e| StateError::io("remove", &path, e))?;
-                disk::sync_dir(dir)?;
+                files.remove_file(&path)?;
+                files.sync_dir(dir)?;
             }
-            settle(&end, torn_bytes)?;
+            settle(files, &end, torn_bytes)?;
             end
         }
         Reading::Damaged(damage) if options.accept_data_loss => {
             tracing::error!(error = %damage.error, "going on without what the journal lacks, as was asked for");
-            aside::give_up(dir, &segments, damage, options.after)?
+            aside::give_up(files, dir, &segments, damage, options.after)?
         }
         Reading::Damaged(damage) => return Err(damage.error),
     };
     match &end.open_segment {
         // It is read, but new entries go to a segment with marks.
         Some(open) if open.marks.is_none() => end.open_segment = None,
-        Some(open) => marks::link_previous(dir, open.header.first_position)?,
+        Some(open) => marks::link_previous(files, dir, open.header.first_position)?,
         None => {}
     }
     Ok(end)
@@ -87,6 +92,7 @@ pub(super) struct Damage {
 }
 
 fn read_all(
+    files: &Files,
     dir: &Path,
     segments: &[SegmentFile],
     options: ReplayOptions,
@@ -110,7 +116,7 @@ fn read_all(
     let (mut end, mut torn_bytes) = (None, 0);
     for (index, (first, path)) in segments.iter().enumerate().skip(start) {
         let last = index == segments.len() - 1;
-        let scanned = scan(path, *first, end.as_ref(), after, last, on_entry)?;
+        let scanned = scan(files, path, *first, end.as_ref(), after, last, on_entry)?;
         end = scanned.end.or(end);
         match scanned.rest {
             Rest::Nothing => {}
@@ -128,56 +134,55 @@ fn read_all(
 
 /// Cuts a torn tail off and makes durable what was read: if the last process was killed, it may only be in the page
 /// cache.
-fn settle(end: &JournalEnd, torn_bytes: usize) -> Result<(), StateError> {
+fn settle(files: &Files, end: &JournalEnd, torn_bytes: usize) -> Result<(), StateError> {
     let Some(OpenSegment { path, length, .. }) = &end.open_segment else { return Ok(()) };
-    let file = File::options().write(true).open(path).map_err(|e| StateError::io("open", path, e))?;
+    let file = files.open(path, Access::Write)?;
     if torn_bytes > 0 {
         tracing::warn!(path = %path.display(), entry = end.position + 1, torn_bytes, "cut a torn tail off the journal");
-        file.set_len(*length).map_err(|e| StateError::io("truncate", path, e))?;
+        file.set_len(*length)?;
     }
-    file.sync_all().map_err(|e| StateError::sync(path, e))
+    file.sync()
 }
 
 /// Deletes segments all of whose entries are below `position`. The caller sees to it that the segment in which
 /// `position` lies is durable.
-pub(super) fn remove_segments_before(dir: &Path, position: u64) -> Result<(), StateError> {
-    let segments = list_segments(dir)?;
+pub(super) fn remove_segments_before(files: &Files, dir: &Path, position: u64) -> Result<(), StateError> {
+    let segments = list_segments(files, dir)?;
     for pair in segments.windows(2) {
         let ((_, path), (next_first, _)) = (&pair[0], &pair[1]);
         if *next_first > position {
             break;
         }
-        fs::remove_file(path).map_err(|e| StateError::io("remove", path, e))?;
+        files.remove_file(path)?;
         // One by one and in order: a crash must not leave a gap.
-        disk::sync_dir(dir)?;
+        files.sync_dir(dir)?;
     }
     Ok(())
 }
 
-pub(super) fn list_segments(dir: &Path) -> Result<Vec<SegmentFile>, StateError> {
-    let files = disk::list_files(dir)?.into_iter();
+pub(super) fn list_segments(files: &Files, dir: &Path) -> Result<Vec<SegmentFile>, StateError> {
+    let found = files.list_files(dir)?.into_iter();
     let mut segments: Vec<_> =
-        files.filter_map(|(name, path)| Some((segment::parse_file_name(&name)?, path))).collect();
+        found.filter_map(|(name, path, _)| Some((segment::parse_file_name(&name)?, path))).collect();
     segments.sort();
     Ok(segments)
 }
 
 /// Whether the last segment is what a crash leaves of a segment being created: its head is durable before the segment
 /// before says that it exists, and before its first entry is written, so there is nothing in it.
-fn ends_in_torn_creation(segments: &[SegmentFile], options: ReplayOptions) -> Result<bool, StateError> {
+fn ends_in_torn_creation(files: &Files, segments: &[SegmentFile], options: ReplayOptions) -> Result<bool, StateError> {
     let Some(((_, path), before)) = segments.split_last() else { return Ok(false) };
-    let length = fs::metadata(path).map_err(|e| StateError::io("read", path, e))?.len();
-    if length > ENTRIES_AT as u64 {
+    let head = files.read(path)?;
+    if head.len() > ENTRIES_AT {
         return Ok(false);
     }
-    let head = disk::read(path)?;
     if let Some(header) = SegmentHeader::decode(path, &head)?
         && (!header.marked || Marks::decode(&head, header.salt).is_ok())
     {
         return Ok(false);
     }
     match before.last() {
-        Some((_, previous)) => Ok(!marks::read(previous)?.is_some_and(|marks| marks.continued)),
+        Some((_, previous)) => Ok(!marks::read(files, previous)?.is_some_and(|marks| marks.continued)),
         None => Ok(options.create),
     }
 }

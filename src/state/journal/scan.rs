@@ -11,7 +11,8 @@ use super::JournalEntry;
 use super::marks::Marks;
 use super::replay::{JournalEnd, OnEntry, OpenSegment};
 use super::segment::{BATCH, ENTRY_HEADER_BYTES, EntryHeader, SECTOR_BYTES, SegmentHeader};
-use crate::{StateError, disk};
+use crate::StateError;
+use crate::disk::Files;
 
 /// One segment, read.
 pub(super) struct Scanned {
@@ -32,6 +33,7 @@ pub(super) enum Rest {
 /// Reads the segment at `path`, which must begin with entry `first` and continue `before`. Entries above `after` go to
 /// `on_entry`. Only the `last` segment may have a torn tail.
 pub(super) fn scan(
+    files: &Files,
     path: &Path,
     first: u64,
     before: Option<&JournalEnd>,
@@ -39,7 +41,7 @@ pub(super) fn scan(
     last: bool,
     on_entry: &mut OnEntry<'_>,
 ) -> Result<Scanned, StateError> {
-    let bytes = disk::read(path)?;
+    let bytes = files.read(path)?;
     let unusable = |reason: String| Ok(Scanned { end: None, rest: Rest::Damaged(reason) });
     let Some(header) = SegmentHeader::decode(path, &bytes)? else {
         return unusable("its header does not verify".into());
@@ -102,11 +104,7 @@ impl SegmentScan<'_> {
                     break Rest::Torn(self.bytes.len() - self.offset);
                 }
                 Next::Bad(_) => {
-                    break Rest::Damaged(format!(
-                        "entry {} at byte {} does not verify",
-                        self.position + 1,
-                        self.offset
-                    ));
+                    break Rest::Damaged(self.describe_damage());
                 }
                 Next::Foreign(header) => {
                     break Rest::Damaged(format!("entry {} does not follow entry {}", header.position, self.position));
@@ -136,6 +134,12 @@ impl SegmentScan<'_> {
             Some(payload) if crc32fast::hash(payload) == header.payload_crc => Next::Entry(header, chain),
             _ => Next::Bad(Some(header)),
         }
+    }
+
+    fn describe_damage(&self) -> String {
+        let (entry, acknowledged) = (self.position + 1, self.acknowledged());
+        let lost = if acknowledged < entry { String::new() } else { format!(", {acknowledged} were acknowledged") };
+        format!("entry {entry} at byte {} does not verify{lost}", self.offset)
     }
 
     /// The file ends after a good entry: is that all there was?

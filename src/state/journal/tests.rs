@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tempfile::TempDir;
 
 use super::*;
-use crate::tests::scratch;
+use crate::tests::{list_files, scratch};
 
 pub(super) fn options() -> JournalOptions {
     JournalOptions { on_fatal: Arc::new(|error| panic!("unexpected fatal error: {error}")), ..Default::default() }
@@ -56,7 +56,7 @@ pub(super) fn check(entries: &[JournalEntry], from: u64, to: u64) {
 }
 
 fn files(dir: &Path) -> Vec<PathBuf> {
-    disk::list_files(dir).unwrap().into_iter().map(|(_, path)| path).collect()
+    list_files(dir).unwrap().into_iter().map(|(_, path)| path).collect()
 }
 
 /// A copy of the journal as a killed process leaves it: without the closing mark.

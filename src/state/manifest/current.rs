@@ -4,14 +4,13 @@
 //! magic "HWCURR01" | version u64 | epoch u64 | hash (16 bytes) | crc u32       44 bytes: within one sector
 //! ```
 
-use std::fs::File;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use types::Epoch;
 
 use super::file::Hash;
-use crate::{StateError, disk};
+use crate::StateError;
+use crate::disk::{Access, Files};
 
 const MAGIC: &[u8; 8] = b"HWCURR01";
 const BYTES: usize = 44;
@@ -48,12 +47,12 @@ pub(super) struct Current {
 }
 
 /// What the slot says; `None` if it is missing or doesn't verify (torn by a power cut, or damaged).
-pub(super) fn read(dir: &Path, slot: Slot) -> Result<Option<Current>, StateError> {
+pub(super) fn read(files: &Files, dir: &Path, slot: Slot) -> Result<Option<Current>, StateError> {
     let path = slot.path(dir);
-    if !path.exists() {
+    if !files.exists(&path)? {
         return Ok(None);
     }
-    let bytes = disk::read(&path)?;
+    let bytes = files.read(&path)?;
     if bytes.len() != BYTES || &bytes[..8] != MAGIC || crc32fast::hash(&bytes[..40]).to_le_bytes() != bytes[40..] {
         return Ok(None);
     }
@@ -63,7 +62,7 @@ pub(super) fn read(dir: &Path, slot: Slot) -> Result<Option<Current>, StateError
 }
 
 /// Overwrites the slot, durably.
-pub(super) fn write(dir: &Path, slot: Slot, current: Current) -> Result<(), StateError> {
+pub(super) fn write(files: &Files, dir: &Path, slot: Slot, current: Current) -> Result<(), StateError> {
     let path = slot.path(dir);
     let mut bytes = Vec::with_capacity(BYTES);
     bytes.extend_from_slice(MAGIC);
@@ -72,20 +71,19 @@ pub(super) fn write(dir: &Path, slot: Slot, current: Current) -> Result<(), Stat
     bytes.extend_from_slice(&current.hash.to_le_bytes());
     let crc = crc32fast::hash(&bytes);
     bytes.extend_from_slice(&crc.to_le_bytes());
-    if !path.exists() {
-        return disk::write_file(&path, &[&bytes]);
+    if !files.exists(&path)? {
+        return files.write_file(&path, &[&bytes]);
     }
-    let file = File::options().write(true).open(&path).map_err(|e| StateError::io("open", &path, e))?;
-    file.write_all_at(&bytes, 0).map_err(|e| StateError::io("write", &path, e))?;
-    file.sync_all().map_err(|e| StateError::sync(&path, e))
+    let file = files.open(&path, Access::Write)?;
+    file.write_at(&bytes, 0)?;
+    file.sync()
 }
 
 /// Makes what the slots say durable: after a killed process it may only be in the page cache.
-pub(super) fn sync(dir: &Path) -> Result<(), StateError> {
+pub(super) fn sync(files: &Files, dir: &Path) -> Result<(), StateError> {
     for path in Slot::BOTH.map(|slot| slot.path(dir)) {
-        if path.exists() {
-            let file = File::options().write(true).open(&path).map_err(|e| StateError::io("open", &path, e))?;
-            file.sync_all().map_err(|e| StateError::sync(&path, e))?;
+        if files.exists(&path)? {
+            files.open(&path, Access::Write)?.sync()?;
         }
     }
     Ok(())

@@ -9,7 +9,8 @@
 use std::path::Path;
 
 use super::Manifest;
-use crate::{StateError, disk};
+use crate::StateError;
+use crate::disk::Files;
 
 const FORMAT: u32 = 1;
 const MAGIC: &[u8; 8] = b"HWMANIF1";
@@ -32,7 +33,7 @@ pub(super) fn hash_text(hash: Hash) -> String {
 }
 
 /// Writes the manifest under its version's name; durable on return, but not yet the current one.
-pub(super) fn write(dir: &Path, manifest: &Manifest) -> Result<Hash, StateError> {
+pub(super) fn write(files: &Files, dir: &Path, manifest: &Manifest) -> Result<Hash, StateError> {
     let body = serde_json::to_vec(manifest)?;
     let hash = fnv1a_128(&body);
     let mut header = Vec::with_capacity(HEADER_BYTES);
@@ -43,14 +44,14 @@ pub(super) fn write(dir: &Path, manifest: &Manifest) -> Result<Hash, StateError>
     let mut crc = crc32fast::Hasher::new();
     crc.update(&header);
     crc.update(&body);
-    disk::write_file(&dir.join(file_name(manifest.version)), &[&header, &body, &crc.finalize().to_le_bytes()])?;
+    files.write_file(&dir.join(file_name(manifest.version)), &[&header, &body, &crc.finalize().to_le_bytes()])?;
     Ok(hash)
 }
 
 /// Reads and verifies one manifest.
-pub(super) fn read(dir: &Path, version: u64) -> Result<(Manifest, Hash), StateError> {
+pub(super) fn read(files: &Files, dir: &Path, version: u64) -> Result<(Manifest, Hash), StateError> {
     let path = dir.join(file_name(version));
-    let bytes = disk::read(&path)?;
+    let bytes = files.read(&path)?;
     let corrupt = |reason: &str| StateError::corrupt(&path, reason);
     if bytes.len() < HEADER_BYTES + CRC_BYTES || &bytes[..8] != MAGIC {
         return Err(corrupt("it is no manifest"));

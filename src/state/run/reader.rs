@@ -1,17 +1,17 @@
 //! Reading a run: the footer at opening, blocks on demand, every checksum verified.
 
-use std::fs::File;
-use std::io::Read;
-use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::{BlockInfo, BlockStream, END_MAGIC, FORMAT, HEADER_BYTES, MAGIC, RunName, TAIL_BYTES, writer};
+use crate::disk::{Access, Files, OpenFile};
 use crate::{RunRef, StateBlock, StateError};
+
+/// Bytes read at once to verify a file.
+const VERIFY_BYTES: u64 = 1024 * 1024;
 
 /// An open run. Blocks may be read from several threads.
 pub struct RunReader {
-    path: PathBuf,
-    file: File,
+    file: OpenFile,
     bytes: u64,
     crc: u32,
     blocks: Vec<BlockInfo>,
@@ -19,10 +19,10 @@ pub struct RunReader {
 
 impl RunReader {
     /// Opens a run and verifies header, footer and tail; blocks are verified when they are read.
-    pub fn open(path: &Path) -> Result<RunReader, StateError> {
-        let file = File::open(path).map_err(|e| StateError::io("open", path, e))?;
-        let bytes = file.metadata().map_err(|e| StateError::io("read", path, e))?.len();
-        let mut reader = RunReader { path: path.into(), file, bytes, crc: 0, blocks: vec![] };
+    pub(crate) fn open(files: &Files, path: &Path) -> Result<RunReader, StateError> {
+        let file = files.open(path, Access::Read)?;
+        let bytes = file.len()?;
+        let mut reader = RunReader { file, bytes, crc: 0, blocks: vec![] };
         if bytes < (HEADER_BYTES + TAIL_BYTES) as u64 {
             return Err(reader.corrupt("the file is too short"));
         }
@@ -33,8 +33,8 @@ impl RunReader {
 
     /// Like [`open`](Self::open), for a run that a manifest names: also its length and checksum must be as stated
     /// there, and the whole file is read and verified.
-    pub fn open_verified(runs: &Path, run: &RunRef) -> Result<RunReader, StateError> {
-        let reader = RunReader::open(&runs.join(&run.file))?;
+    pub(crate) fn open_verified(files: &Files, runs: &Path, run: &RunRef) -> Result<RunReader, StateError> {
+        let reader = RunReader::open(files, &runs.join(&run.file))?;
         if reader.bytes != run.bytes || reader.crc != run.crc {
             return Err(reader.corrupt("it is not the file that the manifest names"));
         }
@@ -63,20 +63,18 @@ impl RunReader {
 
     /// Block `index` batch by batch; its checksum is verified first.
     pub(crate) fn stream_block(&self, index: usize) -> Result<BlockStream, StateError> {
-        BlockStream::open(&self.path, &self.file, index, &self.blocks[index])
+        BlockStream::open(&self.file, index, &self.blocks[index])
     }
 
     /// Reads the whole file and compares its checksum.
     pub fn verify(&self) -> Result<(), StateError> {
         let mut hasher = crc32fast::Hasher::new();
-        let mut buffer = vec![0; 1024 * 1024];
-        let mut left = self.bytes - (END_MAGIC.len() + 4) as u64;
-        let mut file = File::open(&self.path).map_err(|e| StateError::io("open", &self.path, e))?;
-        while left > 0 {
-            let n = left.min(buffer.len() as u64) as usize;
-            file.read_exact(&mut buffer[..n]).map_err(|e| StateError::io("read", &self.path, e))?;
-            hasher.update(&buffer[..n]);
-            left -= n as u64;
+        let end = self.bytes - (END_MAGIC.len() + 4) as u64;
+        let mut at = 0;
+        while at < end {
+            let part = self.read_at(at, VERIFY_BYTES.min(end - at) as usize)?;
+            hasher.update(&part);
+            at += part.len() as u64;
         }
         if hasher.finalize() == self.crc { Ok(()) } else { Err(self.corrupt("the checksum of the file is wrong")) }
     }
@@ -89,9 +87,9 @@ impl RunReader {
         }
         let found = u32::from_le_bytes(header[8..12].try_into().expect("four bytes"));
         if found > FORMAT {
-            return Err(StateError::NewerFormat { path: self.path.clone(), found, known: FORMAT });
+            return Err(StateError::NewerFormat { path: self.file.path().into(), found, known: FORMAT });
         }
-        let name = self.path.file_name().and_then(|n| n.to_str()).and_then(RunName::parse);
+        let name = self.file.path().file_name().and_then(|n| n.to_str()).and_then(RunName::parse);
         if name.is_none_or(|name| writer::header(name) != header) {
             return Err(self.corrupt("the header belongs to another file name"));
         }
@@ -123,12 +121,10 @@ impl RunReader {
     }
 
     fn read_at(&self, offset: u64, length: usize) -> Result<Vec<u8>, StateError> {
-        let mut bytes = vec![0; length];
-        self.file.read_exact_at(&mut bytes, offset).map_err(|e| StateError::io("read", &self.path, e))?;
-        Ok(bytes)
+        self.file.read_exact_at(offset, length)
     }
 
     fn corrupt(&self, reason: &str) -> StateError {
-        StateError::corrupt(&self.path, reason)
+        StateError::corrupt(self.file.path(), reason)
     }
 }

@@ -1,15 +1,15 @@
 //! Reading and writing a block batch by batch: neither a merge nor a restart holds a large table's bytes beside its rows.
 
-use std::fs::File;
 use std::io::{self, BufReader, Read, Write};
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::ipc::reader::StreamReader;
 
 use super::BlockInfo;
 use crate::StateError;
+use crate::disk::{DiskFile, OpenFile};
 
 /// Bytes read from the file at once.
 const READ_BYTES: usize = 256 * 1024;
@@ -25,15 +25,16 @@ pub(crate) struct BlockStream {
 }
 
 impl BlockStream {
-    pub fn open(path: &Path, file: &File, index: usize, info: &BlockInfo) -> Result<BlockStream, StateError> {
+    pub fn open(file: &OpenFile, index: usize, info: &BlockInfo) -> Result<BlockStream, StateError> {
+        let path = file.path();
         let io = |e| StateError::io("read", path, e);
-        let section = || Ok(Section { file: file.try_clone()?, at: info.offset, left: info.length });
+        let section = || Section { file: file.raw().clone(), at: info.offset, left: info.length };
         let mut hasher = Hashed(crc32fast::Hasher::new());
-        io::copy(&mut BufReader::with_capacity(READ_BYTES, section().map_err(io)?), &mut hasher).map_err(io)?;
+        io::copy(&mut BufReader::with_capacity(READ_BYTES, section()), &mut hasher).map_err(io)?;
         if hasher.0.finalize() != info.crc {
             return Err(StateError::corrupt(path, format!("block {index} does not verify")));
         }
-        let batches = StreamReader::try_new(BufReader::with_capacity(READ_BYTES, section().map_err(io)?), None)?;
+        let batches = StreamReader::try_new(BufReader::with_capacity(READ_BYTES, section()), None)?;
         Ok(BlockStream { path: path.into(), index, expected_rows: info.rows, batches, rows: 0 })
     }
 
@@ -67,7 +68,7 @@ impl Iterator for BlockStream {
 
 /// A part of a file.
 struct Section {
-    file: File,
+    file: Arc<dyn DiskFile>,
     at: u64,
     left: u64,
 }

@@ -9,6 +9,7 @@ use arrow::datatypes::Int64Type;
 use types::ObjectId;
 
 use super::*;
+use crate::disk::Files;
 use crate::tests::scratch;
 use crate::{StateBlock, StateError};
 
@@ -36,7 +37,7 @@ const NAME: RunName = RunName { epoch: 7, writer: 1, sequence: 3 };
 const KEYED: BlockKind = BlockKind::Keyed { key_columns: 1 };
 
 fn write(dir: &Path, blocks: Vec<StateBlock>) -> WrittenRun {
-    let mut writer = RunWriter::create(dir, NAME).unwrap();
+    let mut writer = RunWriter::create(&Files::real(), dir, NAME).unwrap();
     for block in blocks {
         writer.write_block(block).unwrap();
     }
@@ -44,7 +45,7 @@ fn write(dir: &Path, blocks: Vec<StateBlock>) -> WrittenRun {
 }
 
 fn read_all(dir: &Path, run: &crate::RunRef) -> Result<Vec<StateBlock>, StateError> {
-    let reader = RunReader::open_verified(dir, run)?;
+    let reader = RunReader::open_verified(&Files::real(), dir, run)?;
     (0..reader.blocks().len()).map(|index| reader.read_block(index)).collect()
 }
 
@@ -98,7 +99,7 @@ fn every_flipped_bit_and_every_shorter_file_is_refused() {
 #[test]
 fn unfinished_run_leaves_nothing() {
     let dir = scratch();
-    let mut writer = RunWriter::create(dir.path(), NAME).unwrap();
+    let mut writer = RunWriter::create(&Files::real(), dir.path(), NAME).unwrap();
     writer.write_block(block(1, KEYED, &[(1, "a", 1)])).unwrap();
     drop(writer);
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);

@@ -1,7 +1,5 @@
 //! Writing a run: blocks in, one durable file out.
 
-use std::fs::{self, File};
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use arrow::array::RecordBatch;
@@ -9,8 +7,9 @@ use arrow::ipc::CompressionType;
 
 use super::stream::Sink;
 use super::{BlockInfo, END_MAGIC, FORMAT, HEADER_BYTES, MAGIC, RunName, encoding};
+use crate::disk::{self, Files, OpenFile};
 use crate::merge::merge_batches;
-use crate::{RunRef, StateBlock, StateError, disk};
+use crate::{RunRef, StateBlock, StateError};
 
 /// Rows sorted and merged at a time.
 pub(crate) const MERGED_ROWS_MAX: usize = 262_144;
@@ -19,7 +18,8 @@ pub(crate) const MERGED_ROWS_MAX: usize = 262_144;
 pub struct RunWriter {
     path: PathBuf,
     name: RunName,
-    file: File,
+    files: Files,
+    file: OpenFile,
     crc: crc32fast::Hasher,
     length: u64,
     blocks: Vec<BlockInfo>,
@@ -38,13 +38,14 @@ pub struct WrittenRun {
 
 impl RunWriter {
     /// Starts `name` in the directory `runs`.
-    pub fn create(runs: &Path, name: RunName) -> Result<RunWriter, StateError> {
+    pub(crate) fn create(files: &Files, runs: &Path, name: RunName) -> Result<RunWriter, StateError> {
         let path = runs.join(name.file_name());
-        assert!(!path.exists(), "run names are never given out twice");
-        let file = disk::create_file(&disk::temporary(&path))?;
+        assert!(!files.exists(&path)?, "run names are never given out twice");
+        let file = files.create(&disk::temporary(&path))?;
         let crc = crc32fast::Hasher::new();
+        let (files, blocks) = (files.clone(), vec![]);
         let mut writer =
-            RunWriter { path, name, file, crc, length: 0, blocks: vec![], memory_bytes: 0, finished: false };
+            RunWriter { path, name, files, file, crc, length: 0, blocks, memory_bytes: 0, finished: false };
         writer.write(&header(name))?;
         Ok(writer)
     }
@@ -132,8 +133,8 @@ impl RunWriter {
         let crc = self.crc.clone().finalize();
         self.write(&crc.to_le_bytes())?;
         self.write(END_MAGIC)?;
-        self.file.sync_all().map_err(|e| StateError::sync(&self.path, e))?;
-        disk::publish(&self.path)?;
+        self.file.sync()?;
+        self.files.publish(&self.path)?;
         self.finished = true;
         let mut relations: Vec<_> = self.blocks.iter().map(|b| b.id.relation).collect();
         relations.sort_unstable();
@@ -144,7 +145,7 @@ impl RunWriter {
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<(), StateError> {
-        self.file.write_all(bytes).map_err(|e| StateError::io("write", &self.path, e))?;
+        self.file.write_at(bytes, self.length)?;
         self.crc.update(bytes);
         self.length += bytes.len() as u64;
         Ok(())
@@ -155,7 +156,7 @@ impl Drop for RunWriter {
     fn drop(&mut self) {
         if !self.finished {
             // Best effort: the next start removes leftovers.
-            let _ = fs::remove_file(disk::temporary(&self.path));
+            let _ = self.files.remove_file(&disk::temporary(&self.path));
         }
     }
 }
