@@ -10,7 +10,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::row::{RowConverter, SortField};
 
 use crate::limits::{BATCH_ROWS_MAX, SEGMENT_ROWS_MIN};
-use crate::{SqlState, TypesError};
+use crate::{SqlState, TypesError, canonical_columns};
 
 /// Name of the trailing Int64 column that carries diffs wherever a delta is written as one RecordBatch.
 pub const DIFF_COLUMN: &str = "__diff";
@@ -196,7 +196,8 @@ pub fn consolidate(batch: &DeltaBatch) -> Result<DeltaBatch, TypesError> {
     }
     let fields = batch.schema().fields().iter().map(|f| SortField::new(f.data_type().clone())).collect();
     let converter = RowConverter::new(fields).map_err(TypesError::RowEncoding)?;
-    let rows = converter.convert_columns(batch.rows.columns()).map_err(TypesError::RowEncoding)?;
+    let columns = canonical_columns(batch.rows.columns());
+    let rows = converter.convert_columns(&columns).map_err(TypesError::RowEncoding)?;
     let mut order: Vec<u32> = (0..n as u32).collect();
     order.sort_unstable_by(|a, b| rows.row(*a as usize).cmp(&rows.row(*b as usize)));
     let mut indices = Vec::with_capacity(n);

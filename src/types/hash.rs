@@ -9,7 +9,7 @@ use arrow::array::{Array, ArrayRef, AsArray, OffsetSizeTrait};
 use arrow::datatypes::*;
 use arrow::row::{RowConverter, SortField};
 
-use crate::TypesError;
+use crate::{TypesError, canonical, canonical_f64};
 
 /// Virtual nodes: the unit of exchange, of state ownership and of rescaling. Fixed for ever.
 pub const VNODE_COUNT: usize = 256;
@@ -62,13 +62,7 @@ fn hash_bytes(bytes: &[u8]) -> u64 {
 
 #[inline(always)]
 fn float_bits(x: f64) -> u64 {
-    if x == 0.0 {
-        0
-    } else if x.is_nan() {
-        f64::NAN.to_bits()
-    } else {
-        x.to_bits()
-    }
+    canonical_f64(x).to_bits()
 }
 
 /// Hashes rows over `columns`. No columns: every row hashes to the same constant.
@@ -146,7 +140,7 @@ fn hash_column(column: &ArrayRef, hashes: &mut [u64]) -> Result<(), TypesError> 
         other => {
             let converter = RowConverter::new(vec![SortField::new(other.clone())]);
             let converter = converter.map_err(|_| TypesError::UnhashableType(other.clone()))?;
-            let rows = converter.convert_columns(std::slice::from_ref(column)).map_err(TypesError::RowEncoding)?;
+            let rows = converter.convert_columns(&[canonical(column)]).map_err(TypesError::RowEncoding)?;
             for (row, h) in hashes.iter_mut().enumerate() {
                 *h = combine(*h, hash_bytes(rows.row(row).as_ref()));
             }

@@ -3,6 +3,7 @@
 //! No I/O, no threads, no clock. Everything else in the workspace may import this crate; it imports none of ours.
 //! Words are defined in docs/glossary.md.
 
+mod canonical;
 mod delta;
 mod epoch;
 mod error;
@@ -14,6 +15,7 @@ mod row_text;
 mod sqlstate;
 mod watermark;
 
+pub use canonical::{canonical, canonical_columns, canonical_f32, canonical_f64};
 pub use delta::{DIFF_COLUMN, DeltaBatch, ErrorDelta, consolidate, slice_bytes, with_diff};
 pub use epoch::{Epoch, EpochRecord, Incarnation};
 pub use error::{SqlError, ToSqlState, TypesError};

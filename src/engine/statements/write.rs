@@ -12,7 +12,7 @@ use futures::StreamExt;
 use kernels::CompiledExpr;
 use sql::ast;
 use tokio::sync::MutexGuard;
-use types::{DeltaBatch, Epoch, SqlError, SqlState, ToSqlState};
+use types::{DeltaBatch, Epoch, SqlError, SqlState, ToSqlState, canonical};
 
 use super::{Context, names};
 use crate::api::{Column, Response};
@@ -288,7 +288,7 @@ pub(crate) fn check_own_writes(session: &Session, target: &Target) -> Result<(),
 /// Row encodings of the key columns, for duplicate checks.
 pub(crate) fn key_rows(rows: &RecordBatch, key: &[usize]) -> Result<arrow::row::Rows, SqlError> {
     let fields = key.iter().map(|c| SortField::new(rows.column(*c).data_type().clone())).collect();
-    let columns: Vec<ArrayRef> = key.iter().map(|c| rows.column(*c).clone()).collect();
+    let columns: Vec<ArrayRef> = key.iter().map(|c| canonical(rows.column(*c))).collect();
     RowConverter::new(fields)
         .and_then(|converter| converter.convert_columns(&columns))
         .map_err(|e| SqlError::internal(e.to_string()))

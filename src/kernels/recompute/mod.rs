@@ -18,6 +18,7 @@ use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array};
 use arrow::compute::{SortOptions, concat_batches, take_record_batch};
 use arrow::datatypes::{DataType, SchemaRef};
 use arrow::row::{RowConverter, SortField};
+use types::canonical_columns;
 
 use crate::{CompiledExpr, KernelError, ScalarExpr};
 use aggregate::AggregateCalls;
@@ -172,7 +173,7 @@ fn encode(columns: &[ArrayRef], options: &[SortOptions]) -> Result<Encoded, Kern
         SortField::new_with_options(column.data_type().clone(), options)
     };
     let fields = columns.iter().enumerate().map(field).collect();
-    let rows = RowConverter::new(fields).and_then(|converter| converter.convert_columns(columns));
+    let rows = RowConverter::new(fields).and_then(|converter| converter.convert_columns(&canonical_columns(columns)));
     rows.map(|rows| Encoded(Some(rows)))
         .map_err(|error| KernelError::unsupported(format!("ordering by this type: {error}")))
 }

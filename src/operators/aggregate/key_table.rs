@@ -4,9 +4,9 @@
 //! up to four columns of at most eight bytes each (`fixed_keys`), anything else as row encodings in an arena
 //! (`row_keys`). NULLs are equal to each other; −0 is 0 and there is one NaN.
 
-use arrow::array::{Array, ArrayRef, AsArray};
-use arrow::datatypes::{DataType, Float32Type, Float64Type};
-use std::sync::Arc;
+use arrow::array::ArrayRef;
+use arrow::datatypes::DataType;
+use types::canonical_columns;
 
 use super::fixed::is_fixed;
 use super::fixed_keys::FixedKeys;
@@ -56,12 +56,12 @@ impl KeyTable {
         rows: usize,
         fresh: &mut Vec<u32>,
     ) -> Result<Vec<u32>, OperatorError> {
-        self.store.ids_of(&canonical(columns), rows, fresh)
+        self.store.ids_of(&canonical_columns(columns), rows, fresh)
     }
 
     /// The id of every row's key, [`NO_ID`] where there is none.
     pub fn find(&self, columns: &[ArrayRef], rows: usize) -> Result<Vec<u32>, OperatorError> {
-        self.store.find(&canonical(columns), rows)
+        self.store.find(&canonical_columns(columns), rows)
     }
 
     /// The keys of live ids as columns.
@@ -102,33 +102,6 @@ impl KeyTable {
     pub fn memory_bytes(&self) -> usize {
         self.store.memory_bytes()
     }
-}
-
-/// Key columns with −0 as 0 and one NaN.
-fn canonical(columns: &[ArrayRef]) -> std::borrow::Cow<'_, [ArrayRef]> {
-    let is_float = |c: &ArrayRef| matches!(c.data_type(), DataType::Float64 | DataType::Float32);
-    if !columns.iter().any(is_float) {
-        return columns.into();
-    }
-    columns.iter().map(canonical_column).collect::<Vec<_>>().into()
-}
-
-/// A column with −0 as 0 and one NaN; other types as they are.
-pub(crate) fn canonical_column(column: &ArrayRef) -> ArrayRef {
-    match column.data_type() {
-        DataType::Float64 => Arc::new(column.as_primitive::<Float64Type>().unary::<_, Float64Type>(canonical_f64)),
-        DataType::Float32 => {
-            let clean = |v: f32| if v.is_nan() { f32::NAN } else { v + 0.0 };
-            Arc::new(column.as_primitive::<Float32Type>().unary::<_, Float32Type>(clean))
-        }
-        _ => column.clone(),
-    }
-}
-
-/// −0 becomes 0, every NaN the same one.
-#[inline]
-pub(crate) fn canonical_f64(value: f64) -> f64 {
-    if value.is_nan() { f64::NAN } else { value + 0.0 }
 }
 
 /// The free ids of a store: reused last in, first out.

@@ -8,9 +8,9 @@ use arrow::array::{ArrayRef, AsArray, Decimal128Array, Float32Array, Float64Arra
 use arrow::buffer::{NullBuffer, ScalarBuffer};
 use arrow::datatypes::{DataType, Decimal128Type, Float32Type, Float64Type};
 use arrow::row::{RowConverter, Rows, SortField};
+use types::{canonical, canonical_f64};
 
 use super::fixed::{fixed_array, fixed_values, is_fixed};
-use super::key_table::canonical_f64;
 use crate::OperatorError;
 
 /// One column type's way to ordered keys and back.
@@ -180,7 +180,7 @@ impl OrderCodec for BytesCodec {
     }
 
     fn encode(&self, column: &ArrayRef) -> Result<Rows, OperatorError> {
-        Ok(self.converter.convert_columns(std::slice::from_ref(column))?)
+        Ok(self.converter.convert_columns(&[canonical(column)])?)
     }
 
     fn key(encoded: &Rows, row: usize) -> Box<[u8]> {

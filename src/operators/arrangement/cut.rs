@@ -7,7 +7,7 @@ use arrow::array::{ArrayRef, Int64Array, RecordBatch, RecordBatchOptions, UInt32
 use arrow::compute::take;
 use arrow::datatypes::{Schema, SchemaRef};
 use types::limits::BATCH_ROWS_MAX;
-use types::{DeltaBatch, hash_columns, with_diff as with_diff_column};
+use types::{DeltaBatch, canonical, hash_columns, with_diff as with_diff_column};
 
 use super::gather::gather_column;
 use super::layout::{Incoming, Layout};
@@ -70,18 +70,22 @@ impl KeyedCut {
     pub fn gather(self) -> Result<Vec<RecordBatch>, OperatorError> {
         let KeyedCut { layout, pages, mut written, buried, gone } = self;
         let columns = cut_columns(&layout);
+        let key = layout.key.as_ref().expect("only keyed relations are cut by key");
         let schema = cut_schema(&layout, &columns);
         let mut puts = written.drain();
         puts.retain(|id| pages.is_live(*id));
         let mut batches = vec![];
         for ids in puts.chunks(BATCH_ROWS_MAX) {
-            let arrays = columns.iter().map(|c| gather_column(&layout.columns[*c], &pages, ids, *c)).collect();
+            let gathered = columns.iter().map(|c| (c, gather_column(&layout.columns[*c], &pages, ids, *c)));
+            // A key is found again by its bytes: those of a put and of a later delete must be the same.
+            let arrays = gathered.map(|(c, array)| if key.contains(c) { canonical(&array) } else { array }).collect();
             batches.push(with_diff(&schema, arrays, ids.len(), 1)?);
         }
         for ids in gone.chunks(BATCH_ROWS_MAX) {
             let width = buried.layout.columns.len();
             let keys = (0..width).map(|c| gather_column(&buried.layout.columns[c], &buried.rows.pages, ids, c));
             let values = columns[width..].iter().map(|c| new_null_array(&layout.columns[*c].data_type, ids.len()));
+            let keys = keys.map(|key| canonical(&key));
             batches.push(with_diff(&schema, keys.chain(values).collect(), ids.len(), -1)?);
         }
         Ok(batches)

@@ -6,6 +6,7 @@ use arrow::array::{Array, ArrayRef, AsArray, IntervalMonthDayNanoArray};
 use arrow::buffer::{BooleanBuffer, Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::*;
 use arrow::row::{RowConverter, Rows, SortField};
+use types::{canonical, canonical_f32, canonical_f64};
 
 use crate::OperatorError;
 
@@ -107,7 +108,7 @@ impl ColumnLayout {
             Storage::Byte8 => Cells::Byte8(scalars(array)),
             Storage::Byte16 => Cells::Byte16(wide(array)),
             Storage::Bytes => byte_cells(array),
-            Storage::Encoded(converter) => Cells::Encoded(converter.convert_columns(std::slice::from_ref(array))?),
+            Storage::Encoded(converter) => Cells::Encoded(converter.convert_columns(&[canonical(array)])?),
         };
         let nulls = match self.storage {
             Storage::Encoded(_) | Storage::Nothing => None,
@@ -157,13 +158,11 @@ impl Incoming {
 }
 
 pub(super) fn same_f64(a: u64, b: u64) -> bool {
-    let (x, y) = (f64::from_bits(a), f64::from_bits(b));
-    x == y || (x.is_nan() && y.is_nan())
+    canonical_f64(f64::from_bits(a)).to_bits() == canonical_f64(f64::from_bits(b)).to_bits()
 }
 
 pub(super) fn same_f32(a: u32, b: u32) -> bool {
-    let (x, y) = (f32::from_bits(a), f32::from_bits(b));
-    x == y || (x.is_nan() && y.is_nan())
+    canonical_f32(f32::from_bits(a)).to_bits() == canonical_f32(f32::from_bits(b)).to_bits()
 }
 
 fn scalars<T: ArrowNativeType>(array: &ArrayRef) -> ScalarBuffer<T> {

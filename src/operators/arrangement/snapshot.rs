@@ -3,13 +3,13 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array};
+use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array};
 use arrow::compute::filter_record_batch;
-use arrow::datatypes::{Float32Type, Float64Type, SchemaRef};
+use arrow::datatypes::SchemaRef;
 use arrow::row::{RowConverter, SortField};
 use hashbrown::{HashMap, HashSet};
 use types::limits::PAGE_ROWS;
-use types::{DeltaBatch, Epoch, ErrorDelta, SqlError, consolidate, hash_columns};
+use types::{DeltaBatch, Epoch, ErrorDelta, SqlError, canonical_columns, consolidate, hash_columns};
 
 use super::column::Store;
 use super::errors::Errors;
@@ -242,7 +242,6 @@ impl Undone {
 /// The change that leads back from the newest version.
 fn net_undo(layout: &Layout, undo: &Undo) -> DeltaBatch {
     let batches: Vec<DeltaBatch> = undo.iter().flat_map(|d| d.iter()).map(DeltaBatch::negate).collect();
-    let batches: Vec<DeltaBatch> = batches.iter().map(canonical_delta).collect();
     consolidate(&DeltaBatch::concat(&layout.schema, &batches)).expect("relations hold rows that can be encoded")
 }
 
@@ -270,7 +269,7 @@ pub(super) fn keep_keys(
         .filter(|(_, key)| wanted.contains(*key))
         .map(|(row, _)| row as u32)
         .collect();
-    let found = canonical_delta(&DeltaBatch::inserts(found));
+    let found = DeltaBatch::inserts(found);
     let then = DeltaBatch::concat(&layout.schema, &[found, net.take(&rows.into())]);
     consolidate(&then).expect("relations hold rows that can be encoded").rows().clone()
 }
@@ -285,25 +284,5 @@ fn converter(columns: &[ArrayRef]) -> Option<RowConverter> {
 }
 
 fn encode(converter: &RowConverter, columns: &[ArrayRef]) -> arrow::row::Rows {
-    let columns: Vec<ArrayRef> = columns.iter().map(canonical).collect();
-    converter.convert_columns(&columns).expect("relations hold columns that can be encoded")
-}
-
-/// −0 as 0 and every NaN as one, as pages compare.
-fn canonical(array: &ArrayRef) -> ArrayRef {
-    if let Some(floats) = array.as_primitive_opt::<Float64Type>() {
-        return Arc::new(floats.unary::<_, Float64Type>(|x| if x.is_nan() { f64::NAN } else { x + 0.0 }));
-    }
-    if let Some(floats) = array.as_primitive_opt::<Float32Type>() {
-        return Arc::new(floats.unary::<_, Float32Type>(|x| if x.is_nan() { f32::NAN } else { x + 0.0 }));
-    }
-    array.clone()
-}
-
-fn canonical_delta(delta: &DeltaBatch) -> DeltaBatch {
-    if !delta.rows().columns().iter().any(|c| c.data_type().is_floating()) {
-        return delta.clone();
-    }
-    let columns = delta.rows().columns().iter().map(canonical).collect();
-    delta.with_rows(RecordBatch::try_new(delta.schema(), columns).expect("the same columns"))
+    converter.convert_columns(&canonical_columns(columns)).expect("relations hold columns that can be encoded")
 }

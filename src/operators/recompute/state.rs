@@ -3,13 +3,12 @@
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, RecordBatch};
-use arrow::datatypes::{DataType, Float32Type, Float64Type, SchemaRef};
+use arrow::array::{ArrayRef, RecordBatch};
+use arrow::datatypes::SchemaRef;
 use arrow::row::{RowConverter, RowParser, Rows, SortField};
 use hashbrown::HashMap;
-use types::{DeltaBatch, SqlState};
+use types::{DeltaBatch, SqlState, canonical, canonical_columns};
 
 use crate::OperatorError;
 
@@ -35,7 +34,7 @@ impl RowCodec {
     }
 
     pub fn encode(&self, rows: &RecordBatch) -> Result<Rows, OperatorError> {
-        Ok(self.converter.convert_columns(rows.columns())?)
+        Ok(self.converter.convert_columns(&canonical_columns(rows.columns()))?)
     }
 
     pub fn buffer(&self) -> Rows {
@@ -237,36 +236,5 @@ impl KeyedRows {
             self.keys.remove(key);
             self.bytes -= key.len() + ENTRY_BYTES;
         }
-    }
-}
-
-/// Keys compare as SQL does: −0 = 0 and all NaN are one.
-fn canonical(column: &ArrayRef) -> ArrayRef {
-    match column.data_type() {
-        DataType::Float64 => {
-            let one = |v: f64| {
-                if v == 0.0 {
-                    0.0
-                } else if v.is_nan() {
-                    f64::NAN
-                } else {
-                    v
-                }
-            };
-            Arc::new(column.as_primitive::<Float64Type>().unary::<_, Float64Type>(one))
-        }
-        DataType::Float32 => {
-            let one = |v: f32| {
-                if v == 0.0 {
-                    0.0
-                } else if v.is_nan() {
-                    f32::NAN
-                } else {
-                    v
-                }
-            };
-            Arc::new(column.as_primitive::<Float32Type>().unary::<_, Float32Type>(one))
-        }
-        _ => column.clone(),
     }
 }

@@ -322,7 +322,7 @@ fn float_keys_group_as_sql_compares_them() {
         "k:float v:int\n + 0.0 1\n + -0.0 1\n + NaN 1\n + NaN 2\n + null 1\n seal 1",
         expect![[r#"
             seal 1:
-            + -0.0 2
+            + 0.0 2
             + NaN 2
             + null 1
         "#]],

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef, TimestampMicrosecondType};
-use types::DIFF_COLUMN;
+use types::{DIFF_COLUMN, canonical_columns};
 
 use super::{Row, SessionOperator, Tables};
 use crate::aggregate::{deletion, diff_column};
@@ -99,7 +99,7 @@ impl Tables {
     ) -> Result<(), OperatorError> {
         let inputs = &batch.columns()[..columns];
         let keys = self.key_ids(inputs, batch.num_rows(), partition_by)?;
-        let encoded = self.converter.convert_columns(inputs)?;
+        let encoded = self.converter.convert_columns(&canonical_columns(inputs))?;
         let times = batch.column(time_column).as_primitive::<TimestampMicrosecondType>().values();
         let values: Vec<&[i64]> = (columns..columns + STATE_COLUMNS)
             .map(|c| &batch.column(c).as_primitive::<Int64Type>().values()[..])

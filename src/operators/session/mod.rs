@@ -17,7 +17,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use arrow::row::{RowConverter, SortField};
-use types::{DeltaBatch, EpochRecord, WATERMARK_NONE, consolidate};
+use types::{DeltaBatch, EpochRecord, WATERMARK_NONE, canonical_columns, consolidate};
 
 use crate::aggregate::KeyTable;
 use crate::bits::Bits;
@@ -357,7 +357,7 @@ impl Operator for SessionOperator {
         }
         let tables = self.tables.as_mut().expect("made above");
         let keys = tables.key_ids(batch.rows().columns(), batch.num_rows(), &partition_by)?;
-        let encoded = tables.converter.convert_columns(batch.rows().columns())?;
+        let encoded = tables.converter.convert_columns(&canonical_columns(batch.rows().columns()))?;
         for (row, (key, time)) in keys.iter().zip(&times).enumerate() {
             let slot = tables.slot(*key, *time);
             tables.add(slot, encoded.row(row).data(), batch.diff(row));

@@ -4,6 +4,7 @@ use arrow::array::{ArrayRef, RecordBatch};
 use arrow::compute::SortOptions;
 use arrow::datatypes::SchemaRef;
 use arrow::row::{RowConverter, SortField};
+use types::canonical;
 
 use crate::OperatorError;
 use crate::spec::TopNSpec;
@@ -51,6 +52,7 @@ impl Encoding {
     }
 }
 
+/// Columns in the form that is encoded.
 pub(super) fn pick(batch: &RecordBatch, columns: &[usize]) -> Vec<ArrayRef> {
-    columns.iter().map(|c| batch.column(*c).clone()).collect()
+    columns.iter().map(|c| canonical(batch.column(*c))).collect()
 }

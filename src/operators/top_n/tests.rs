@@ -167,6 +167,42 @@ fn a_row_that_leaves_the_top_lets_the_next_one_in() {
     );
 }
 
+#[test]
+fn a_row_is_found_by_an_equal_one_whatever_the_signs_of_its_zeros() {
+    changelog::check(
+        build(spec("k:float v:float", 0, Some(2), true)),
+        "
+          k:float v:float
+        + -0      1
+        + 0       -0
+        + NaN     NaN
+        seal 1
+        checkpoint
+        - 0       0
+        - 0       1
+        + -NaN    3
+        seal 2
+        checkpoint
+        - -NaN    -NaN
+        seal 3
+        ",
+        expect![[r#"
+            seal 1:
+            + 0.0 0.0 2
+            + 0.0 1.0 1
+            + NaN NaN 1
+            seal 2:
+            - 0.0 0.0 2
+            - 0.0 1.0 1
+            + NaN 3.0 2
+            seal 3:
+            + NaN 3.0 1
+            - NaN 3.0 2
+            - NaN NaN 1
+        "#]],
+    );
+}
+
 fn closing(emit_on_close: bool) -> TopNSpec {
     let bound = EventTimeBound::of_source(SOURCE);
     let mut spec = spec("w:ts v:int", 0, Some(1), false);
