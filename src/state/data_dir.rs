@@ -1,15 +1,20 @@
-//! The data directory as a whole: its lock, its format version, and whether it may be used at all.
+//! The data directory as a whole: who may read it, its lock, its format version, and whether it may be used at all.
 //!
 //! `FORMAT` is written last when a directory is created: with it there must be a valid manifest; without it there may
-//! be nothing but what an interrupted creation leaves.
+//! be nothing but what an interrupted creation leaves. Nothing is written before that is known.
 
 use std::path::{Path, PathBuf};
 
-use crate::disk::Files;
-use crate::journal::EMPTY_SEGMENT_BYTES;
+use crate::disk::{Entry, Files};
+use crate::journal::{self, EMPTY_SEGMENT_BYTES};
+use crate::manifest;
 use crate::{RunName, StateError};
 
 const FORMAT: u32 = 1;
+/// Permissions that let others change what is stored, and read it.
+const OTHERS_WRITE: u32 = 0o022;
+const OTHERS_READ: u32 = 0o005;
+
 /// An exclusively held data directory.
 pub struct DataDir {
     files: Files,
@@ -23,17 +28,15 @@ impl DataDir {
     /// Opens `path`, or creates it (mode 0700).
     ///
     /// Errors: `InUse` if another process holds it, `NewerFormat`, `Corrupt` if the format file is damaged,
-    /// `NoValidManifest` if there are files of ours but the format file is missing.
+    /// `NoValidManifest` if there are files of ours but the format file is missing, `NotOurs` if there are others',
+    /// `Permissions`, `Ownership`.
     pub(crate) fn open(files: &Files, path: &Path) -> Result<DataDir, StateError> {
         files.create_dir(path)?;
+        check_permissions(files, path)?;
+        check_contents(files, path)?;
         let lock = lock(files, path)?;
-        let format = path.join("FORMAT");
-        let fresh = !files.exists(&format)?;
-        if fresh {
-            refuse_orphans(files, path)?;
-        } else {
-            check_format(files, &format)?;
-        }
+        // Once more: until now another process may have been at it.
+        let fresh = check_contents(files, path)?;
         for dir in ["journal", "runs", "manifests"].map(|name| path.join(name)) {
             if fresh {
                 files.create_dir(&dir)?;
@@ -101,6 +104,61 @@ fn check_format(files: &Files, path: &Path) -> Result<(), StateError> {
         Some(found) if found > FORMAT => Err(StateError::NewerFormat { path: path.into(), found, known: FORMAT }),
         _ => Err(StateError::corrupt(path, "it does not state a format version")),
     }
+}
+
+/// As Postgres has it: nobody else may write here. What others may read is closed to them.
+fn check_permissions(files: &Files, path: &Path) -> Result<(), StateError> {
+    let Some(permissions) = files.disk().permissions(path).map_err(|e| StateError::io("read", path, e))? else {
+        return Ok(());
+    };
+    if !permissions.ours {
+        return Err(StateError::Ownership { path: path.into() });
+    }
+    if permissions.mode & OTHERS_WRITE != 0 {
+        return Err(StateError::Permissions { path: path.into(), mode: permissions.mode });
+    }
+    if permissions.mode & OTHERS_READ != 0 {
+        let mode = permissions.mode & !(OTHERS_WRITE | OTHERS_READ);
+        tracing::warn!(path = %path.display(), "others could read the data directory: now they can't");
+        files.disk().set_permissions(path, mode).map_err(|e| StateError::io("set permissions of", path, e))?;
+    }
+    Ok(())
+}
+
+/// Whether the directory is fresh: nothing was ever stored here.
+fn check_contents(files: &Files, path: &Path) -> Result<bool, StateError> {
+    let format = path.join("FORMAT");
+    if files.exists(&format)? {
+        check_format(files, &format)?;
+        return Ok(false);
+    }
+    refuse_orphans(files, path)?;
+    refuse_foreign(files, path)?;
+    Ok(true)
+}
+
+/// Without a format file, there may be nothing that is none of ours.
+fn refuse_foreign(files: &Files, path: &Path) -> Result<(), StateError> {
+    let list = |dir: &Path| files.disk().list(dir).map_err(|e| StateError::io("read directory", dir, e));
+    let foreign = |name: String| Err(StateError::NotOurs { path: path.into(), name });
+    for (name, entry) in list(path)? {
+        let known: fn(&str) -> bool = match (&*name, entry) {
+            ("journal", Entry::Directory) => |name| journal::is_segment_name(name),
+            ("runs", Entry::Directory) => |name| RunName::parse(name).is_some(),
+            ("manifests", Entry::Directory) => |name| manifest::is_file_name(name),
+            // What the file system's own repairs find. Facts are only begun when the creation is complete.
+            ("lost+found", Entry::Directory) => continue,
+            ("LOCK" | "RESERVE" | "CURRENT-A" | "CURRENT-B", Entry::File { .. }) => continue,
+            ("FORMAT.tmp" | "CURRENT-A.tmp" | "CURRENT-B.tmp", Entry::File { .. }) => continue,
+            _ => return foreign(name),
+        };
+        for (inner, _) in list(&path.join(&name))? {
+            if !known(inner.strip_suffix(".tmp").unwrap_or(&inner)) {
+                return foreign(format!("{name}/{inner}"));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Without a format file, only the remains of an interrupted creation may be here.

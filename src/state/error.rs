@@ -16,6 +16,13 @@ pub enum StateError {
     /// No space left; what was acknowledged is safe, what is new is refused until there is space.
     #[error("could not write to \"{}\": no space left on device", path.display())]
     DiskFull { path: PathBuf },
+    /// A directory without a database, but not an empty one.
+    #[error("directory \"{}\" exists but is not empty", path.display())]
+    NotOurs { path: PathBuf, name: String },
+    #[error("data directory \"{}\" has invalid permissions", path.display())]
+    Permissions { path: PathBuf, mode: u32 },
+    #[error("data directory \"{}\" has wrong ownership", path.display())]
+    Ownership { path: PathBuf },
     #[error("data directory \"{}\" is in use by another process", path.display())]
     InUse { path: PathBuf },
     #[error("\"{}\" has format version {found}, this release reads up to {known}", path.display())]
@@ -74,6 +81,9 @@ impl StateError {
             }
             // Older checkpoints need more of the journal, not less.
             StateError::JournalDamaged { .. }
+            | StateError::NotOurs { .. }
+            | StateError::Permissions { .. }
+            | StateError::Ownership { .. }
             | StateError::SyncFailed { .. }
             | StateError::DiskFull { .. }
             | StateError::InUse { .. }
@@ -95,6 +105,8 @@ impl ToSqlState for StateError {
             StateError::Facts(_) | StateError::FactsBroken { .. } => SqlState::IoError,
             StateError::DiskFull { .. } => SqlState::DiskFull,
             StateError::InUse { .. } => SqlState::ObjectInUse,
+            StateError::NotOurs { .. } => SqlState::ObjectNotInPrerequisiteState,
+            StateError::Permissions { .. } | StateError::Ownership { .. } => SqlState::ObjectNotInPrerequisiteState,
             StateError::NewerFormat { .. } => SqlState::ObjectNotInPrerequisiteState,
             StateError::NoValidManifest { .. } | StateError::Corrupt { .. } => SqlState::DataCorrupted,
             StateError::JournalDamaged { .. } => SqlState::DataCorrupted,
@@ -108,6 +120,10 @@ impl ToSqlState for StateError {
     fn detail(&self) -> Option<String> {
         match self {
             StateError::NoValidManifest { reason, .. } => Some(format!("{reason} Nothing was changed or deleted.")),
+            StateError::NotOurs { name, .. } => Some(format!("It contains \"{name}\", and no database.")),
+            StateError::Permissions { mode, .. } => {
+                Some(format!("Other users may write to it: its permissions are {mode:04o}."))
+            }
             StateError::JournalDamaged { .. } => Some("Nothing was changed or deleted.".into()),
             _ => None,
         }
@@ -117,6 +133,11 @@ impl ToSqlState for StateError {
         match self {
             StateError::DiskFull { .. } => Some("Free some space; writing resumes by itself.".into()),
             StateError::InUse { .. } => Some("Stop the other process or choose another --data-dir.".into()),
+            StateError::NotOurs { .. } => Some("Empty it, or choose another --data-dir.".into()),
+            StateError::Permissions { .. } => Some("Permissions should be u=rwx (0700) or u=rwx,g=rx (0750).".into()),
+            StateError::Ownership { .. } => {
+                Some("The server must be started by the user that owns the data directory.".into())
+            }
             StateError::NewerFormat { .. } => Some("Start the release that wrote it, or a later one.".into()),
             StateError::NoValidManifest { .. } | StateError::Corrupt { .. } => {
                 Some("Restore the directory from a backup, or start with another --data-dir.".into())

@@ -50,7 +50,7 @@ pub use block::{BlockKind, StateBlock, TableId};
 pub use commit::{Checkpoint, CheckpointStats, CommitStep};
 pub use compaction::{CompactionPolicy, CompactionStats};
 pub use data_dir::DataDir;
-pub use disk::{Access, Disk, DiskFile, Entry, FatalHandler, RealDisk};
+pub use disk::{Access, Disk, DiskFile, Entry, FatalHandler, Permissions, RealDisk};
 pub use error::StateError;
 pub use journal::{Drive, Journal, JournalEntry, JournalOptions, JournalStep};
 pub use manifest::{Manifest, ManifestStore, RunRef};
@@ -58,6 +58,8 @@ pub use recovery::{FactsStatus, Recovered, StateReader};
 pub use run::{BlockInfo, RunName, RunReader, RunWriter, WrittenRun};
 pub use store::{DurableStore, FactsBackend, StoreOptions};
 
+#[cfg(test)]
+mod data_dir_tests;
 #[cfg(test)]
 mod simulation_tests;
 #[cfg(test)]

@@ -46,6 +46,11 @@ pub trait Disk: Send + Sync {
     /// else holds it.
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Send + Sync>>>;
 
+    /// Who may do what with a directory (or what a symbolic link to it leads to); `None`: such a disk doesn't know.
+    fn permissions(&self, dir: &Path) -> io::Result<Option<Permissions>>;
+
+    fn set_permissions(&self, dir: &Path, mode: u32) -> io::Result<()>;
+
     /// A number unlike those given before, on this disk or another.
     fn salt(&self) -> u32;
 }
@@ -54,6 +59,14 @@ pub trait Disk: Send + Sync {
 pub enum Access {
     Read,
     Write,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Permissions {
+    /// It belongs to the user that this process runs as.
+    pub ours: bool,
+    /// The nine bits.
+    pub mode: u32,
 }
 
 /// What a name stands for.

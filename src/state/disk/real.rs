@@ -3,12 +3,12 @@
 use std::fs::{self, DirBuilder, File, FileType, OpenOptions, TryLockError};
 use std::hash::{BuildHasher, RandomState};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::{Access, Disk, DiskFile, Entry};
+use super::{Access, Disk, DiskFile, Entry, Permissions};
 
 /// `std::fs`.
 #[derive(Debug, Clone, Copy, Default)]
@@ -70,6 +70,17 @@ impl Disk for RealDisk {
             Err(TryLockError::WouldBlock) => Ok(None),
             Err(TryLockError::Error(error)) => Err(error),
         }
+    }
+
+    fn permissions(&self, dir: &Path) -> io::Result<Option<Permissions>> {
+        let metadata = fs::metadata(dir)?;
+        // Where there is no /proc there is no safe way to ask who we are.
+        let ours = fs::metadata("/proc/self").map_or(true, |process| process.uid() == metadata.uid());
+        Ok(Some(Permissions { ours, mode: metadata.mode() & 0o777 }))
+    }
+
+    fn set_permissions(&self, dir: &Path, mode: u32) -> io::Result<()> {
+        fs::set_permissions(dir, PermissionsExt::from_mode(mode))
     }
 
     fn salt(&self) -> u32 {

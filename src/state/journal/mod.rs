@@ -43,6 +43,11 @@ pub(crate) const EMPTY_SEGMENT_BYTES: u64 = (marks::ENTRIES_AT + segment::ENTRY_
 /// Queued bytes above which `append` waits for the writer.
 const QUEUE_BYTES_MAX: usize = 64 * 1024 * 1024;
 
+/// Whether a file of that name is a segment.
+pub(crate) fn is_segment_name(name: &str) -> bool {
+    segment::parse_file_name(name).is_some()
+}
+
 /// One entry read back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JournalEntry {

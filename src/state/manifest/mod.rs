@@ -13,6 +13,11 @@ use types::{Epoch, Incarnation, ObjectId};
 
 pub use store::ManifestStore;
 
+/// Whether a file of that name is a manifest.
+pub(crate) fn is_file_name(name: &str) -> bool {
+    file::parse_file_name(name).is_some()
+}
+
 /// The state as of one epoch.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {

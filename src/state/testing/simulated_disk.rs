@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use super::contents::{Contents, Kept};
 use super::names::{Names, Node};
 use super::random::Random;
-use crate::{Access, Disk, DiskFile, Entry};
+use crate::{Access, Disk, DiskFile, Entry, Permissions};
 
 /// Clones share the disk.
 #[derive(Clone)]
@@ -311,6 +311,14 @@ impl Disk for SimulatedDisk {
             return Ok(None);
         }
         Ok(Some(Box::new(HeldLock { disk: self.clone(), path: path.into() })))
+    }
+
+    fn permissions(&self, _dir: &Path) -> io::Result<Option<Permissions>> {
+        Ok(None)
+    }
+
+    fn set_permissions(&self, _dir: &Path, _mode: u32) -> io::Result<()> {
+        Ok(())
     }
 
     fn salt(&self) -> u32 {
