@@ -1,8 +1,12 @@
 //! Errors of the kernels, and how a DataFusion or Arrow error becomes a SQLSTATE with the words of Postgres.
 
+use std::any::Any;
+
 use arrow::error::ArrowError;
 use datafusion_common::DataFusionError;
 use types::{SqlState, ToSqlState};
+
+use crate::type_text::postgres_types_in;
 
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum KernelError {
@@ -12,6 +16,9 @@ pub enum KernelError {
     /// The planner produced something this layer has no kernel for.
     #[error("{what} is not supported")]
     Unsupported { what: String },
+    /// Each value fits, but not all of them in one array.
+    #[error("the values of a batch are too large")]
+    TooLarge,
     #[error("kernel invariant broken: {message}")]
     Internal { message: String },
 }
@@ -21,6 +28,7 @@ impl ToSqlState for KernelError {
         match self {
             KernelError::Evaluation { state, .. } => *state,
             KernelError::Unsupported { .. } => SqlState::FeatureNotSupported,
+            KernelError::TooLarge => SqlState::ProgramLimitExceeded,
             KernelError::Internal { .. } => SqlState::InternalError,
         }
     }
@@ -37,6 +45,12 @@ impl KernelError {
 
     pub fn evaluation(state: SqlState, message: impl Into<String>) -> Self {
         KernelError::Evaluation { state, message: message.into() }
+    }
+
+    /// What a panic inside a library means, where that is known: arrays end the process' patience at 2 GB.
+    pub(crate) fn of_panic(panic: &(dyn Any + Send)) -> Option<Self> {
+        let text = panic_text(panic);
+        (text.contains("offset") && text.contains("overflow")).then_some(KernelError::TooLarge)
     }
 
     /// What an error met while building an expression or a plan means.
@@ -60,10 +74,25 @@ impl KernelError {
                 None => KernelError::evaluation(SqlState::DataException, first_line(&inner.to_string())),
             },
             DataFusionError::ArrowError(inner, _) => KernelError::from_arrow(inner),
-            DataFusionError::Execution(message) => from_message(message, SqlState::InvalidParameterValue),
+            DataFusionError::Execution(message) | DataFusionError::Plan(message) => {
+                from_message(message, SqlState::InvalidParameterValue)
+            }
+            // Their assertions and downcasts are about types that a kernel does not take.
+            DataFusionError::Internal(message) => from_message(message, SqlState::FeatureNotSupported).in_plain_words(),
             DataFusionError::NotImplemented(message) => from_message(message, SqlState::FeatureNotSupported),
             DataFusionError::ResourcesExhausted(message) => from_message(message, SqlState::OutOfMemory),
             other => from_message(&other.to_string(), SqlState::InternalError),
+        }
+    }
+
+    /// Without what only developers of the libraries understand.
+    fn in_plain_words(self) -> Self {
+        match self {
+            KernelError::Evaluation { state: SqlState::FeatureNotSupported, .. } => KernelError::evaluation(
+                SqlState::FeatureNotSupported,
+                "an operation is not supported for values of these types",
+            ),
+            other => other,
         }
     }
 
@@ -71,6 +100,7 @@ impl KernelError {
     pub fn from_arrow(error: &ArrowError) -> Self {
         match error {
             ArrowError::DivideByZero => division_by_zero(),
+            ArrowError::OffsetOverflowError(_) => KernelError::TooLarge,
             ArrowError::ArithmeticOverflow(message) => overflow(message),
             ArrowError::CastError(message) | ArrowError::ParseError(message) => {
                 from_message(message, SqlState::InvalidTextRepresentation)
@@ -95,12 +125,23 @@ impl KernelError {
     }
 }
 
+/// The text of a panic, if it has one.
+pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    let owned = panic.downcast_ref::<String>().map(String::as_str);
+    owned.or(panic.downcast_ref::<&str>().copied()).unwrap_or_default()
+}
+
 pub(crate) fn division_by_zero() -> KernelError {
     KernelError::evaluation(SqlState::DivisionByZero, "division by zero")
 }
 
 fn first_line(message: &str) -> String {
-    let line = message.lines().next().unwrap_or_default();
+    const PREFIXES: [&str; 4] = ["Error during planning: ", "Execution error: ", "Internal error: ", "Arrow error: "];
+    let mut line = message.lines().next().unwrap_or_default();
+    while let Some(rest) = PREFIXES.iter().find_map(|prefix| line.strip_prefix(prefix)) {
+        line = rest;
+    }
+    let line = &postgres_types_in(line);
     let mut chars = line.trim_end_matches('.').chars();
     // A capital that begins a sentence goes; one that begins an acronym or a name stays.
     match (chars.next(), chars.next()) {
@@ -124,10 +165,20 @@ fn from_message(message: &str, otherwise: SqlState) -> KernelError {
     if message.contains("'AtArrow'") {
         return KernelError::evaluation(otherwise, "operator @> is not supported");
     }
+    if let Some((value, data_type)) = bad_text(message) {
+        let message = format!("invalid input syntax for type {}: \"{value}\"", postgres_types_in(data_type));
+        return KernelError::evaluation(SqlState::InvalidTextRepresentation, message);
+    }
     if lower.contains("overflow") || lower.contains("out of range") || lower.contains("too large to store") {
         return overflow(message);
     }
     KernelError::evaluation(otherwise, first_line(message))
+}
+
+/// Of `Cannot cast string 'x' to value of Int64 type`.
+fn bad_text(message: &str) -> Option<(&str, &str)> {
+    let rest = message.strip_prefix("Cannot cast string '")?.strip_suffix(" type")?;
+    rest.rsplit_once("' to value of ")
 }
 
 /// `Overflow happened on: 2147483647 + 1` says the operands, not the type: it is the narrowest one they fit.

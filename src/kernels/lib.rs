@@ -5,6 +5,7 @@ mod error;
 mod expr;
 pub mod functions;
 mod recompute;
+mod type_text;
 
 pub use error::KernelError;
 pub use expr::{
@@ -14,3 +15,4 @@ pub use expr::{
 pub use recompute::{
     FrameBound, FrameSpec, RecomputeCall, RecomputeKind, RecomputeSort, RecomputeSpec, Recomputed, Recomputer,
 };
+pub use type_text::postgres_types_in;

@@ -60,7 +60,21 @@ impl FilterProjectOperator {
         Ok(if chosen.len() == batch.num_rows() { batch } else { batch.take(&chosen) })
     }
 
-    fn project(&self, batch: DeltaBatch, out: &mut Output) -> Result<DeltaBatch, OperatorError> {
+    /// Values that don't fit into one array go on in several batches.
+    fn project(&self, batch: DeltaBatch, out: &mut Output) -> Result<(), OperatorError> {
+        let rows = batch.num_rows();
+        match self.project_at_once(batch.clone(), out) {
+            Ok(projected) => out.push(projected),
+            Err(OperatorError::Kernel(KernelError::TooLarge)) if rows > 1 => {
+                self.project(batch.slice(0, rows / 2), out)?;
+                self.project(batch.slice(rows / 2, rows - rows / 2), out)?;
+            }
+            Err(other) => return Err(other),
+        }
+        Ok(())
+    }
+
+    fn project_at_once(&self, batch: DeltaBatch, out: &mut Output) -> Result<DeltaBatch, OperatorError> {
         let options = |rows| RecordBatchOptions::new().with_row_count(Some(rows));
         let Some(projection) = &self.projection else {
             let columns = batch.rows().columns().to_vec();
@@ -103,8 +117,7 @@ impl Operator for FilterProjectOperator {
     fn on_batch(&mut self, _port: usize, batch: DeltaBatch, out: &mut Output) -> Result<(), OperatorError> {
         let filtered = self.filter(batch, out)?;
         if !filtered.is_empty() {
-            let projected = self.project(filtered, out)?;
-            out.push(projected);
+            self.project(filtered, out)?;
         }
         Ok(())
     }

@@ -87,6 +87,14 @@ impl DeltaBatch {
         rows + self.diffs.as_ref().map_or(0, |d| d.len() * 8)
     }
 
+    /// `length` rows from `offset` on, without a copy.
+    pub fn slice(&self, offset: usize, length: usize) -> Self {
+        DeltaBatch {
+            rows: self.rows.slice(offset, length),
+            diffs: self.diffs.as_ref().map(|diffs| diffs.slice(offset, length)),
+        }
+    }
+
     /// The rows at `indices`, in that order.
     pub fn take(&self, indices: &UInt32Array) -> Self {
         let rows = if self.rows.num_columns() == 0 {

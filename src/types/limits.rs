@@ -38,3 +38,5 @@ pub const CHECKPOINT_INPUT_BYTES: usize = 256 * 1024 * 1024;
 pub const CHECKPOINT_INPUT_PART: usize = 16;
 /// Manifests (and the runs they name) kept on disk.
 pub const MANIFESTS_KEPT: usize = 3;
+/// Largest value of a text or an array, as in Postgres.
+pub const VALUE_BYTES_MAX: usize = 0x3fff_ffff;

@@ -7,6 +7,7 @@
 mod changes;
 #[path = "../compare/mod.rs"]
 mod compare;
+mod expressions;
 #[path = "../process/mod.rs"]
 mod process;
 mod run;

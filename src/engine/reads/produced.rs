@@ -10,7 +10,7 @@ use futures::StreamExt;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinHandle};
-use types::{SqlError, SqlState};
+use types::{SqlError, SqlState, ToSqlState};
 
 use crate::api::RowStream;
 
@@ -67,6 +67,10 @@ pub(crate) fn task_failed(error: &JoinError) -> SqlError {
 }
 
 fn bug(what: &str) -> SqlError {
+    // Arrays end at 2 GB, and their builders by panic.
+    if what.contains("offset overflow") {
+        return kernels::KernelError::TooLarge.to_sql_error();
+    }
     SqlError::internal("the statement hit a bug in the server").with_detail(what)
 }
 
@@ -126,12 +130,18 @@ mod tests {
     async fn a_panic_is_an_error_with_its_text() {
         let rows = produced(&Handle::current(), 4, |sender| async move {
             sender.send(batch(1)).await.expect("they are read");
-            panic!("byte array offset overflow")
+            panic!("as asked")
         });
         let (batches, failure) = read(rows).await;
         let failure = failure.expect("rows that end by panic are not all rows");
         assert_eq!((batches, failure.state), (1, SqlState::InternalError));
-        assert_eq!(failure.detail.as_deref(), Some("byte array offset overflow"));
+        assert_eq!(failure.detail.as_deref(), Some("as asked"));
+    }
+
+    #[tokio::test]
+    async fn an_array_that_ends_is_a_limit() {
+        let rows = produced(&Handle::current(), 4, |_| async move { panic!("byte array offset overflow") });
+        assert_eq!(read(rows).await.1.map(|e| e.state), Some(SqlState::ProgramLimitExceeded));
     }
 
     #[tokio::test]

@@ -1,6 +1,7 @@
 //! The persisted form into DataFusion's physical expressions, with arithmetic and casts replaced by ours, which fail
 //! where Postgres fails.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch};
@@ -10,11 +11,13 @@ use datafusion_common::config::ConfigOptions;
 use datafusion_expr::Operator;
 use datafusion_physical_expr::expressions::{self, BinaryExpr, Column};
 use datafusion_physical_expr::{PhysicalExpr, ScalarFunctionExpr};
+use types::SqlState;
 
 use super::ScalarExpr;
 use super::arithmetic::Arithmetic;
 use super::cast::PostgresCast;
 use super::null_on_error::NullOnError;
+use crate::error::panic_text;
 use crate::{KernelError, functions};
 
 /// An expression ready to run on batches of one schema.
@@ -44,14 +47,21 @@ impl CompiledExpr {
     }
 
     /// One value per row. Errors: the `Evaluation` of some failing row; [`evaluate_delta`](super::evaluate_delta)
-    /// tells them apart.
+    /// tells them apart. `TooLarge` if fewer rows may fit. A panic of a library is the `Evaluation` of some row: it may
+    /// not take the rows beside it along.
     pub fn evaluate(&self, batch: &RecordBatch) -> Result<ArrayRef, KernelError> {
         match &self.kind {
             Kind::Column(column) => Ok(batch.column(*column).clone()),
-            Kind::Computed(expr) => expr
-                .evaluate(batch)
-                .and_then(|value| value.into_array(batch.num_rows()))
-                .map_err(KernelError::from_evaluation),
+            Kind::Computed(expr) => {
+                let evaluate = || expr.evaluate(batch).and_then(|value| value.into_array(batch.num_rows()));
+                match catch_unwind(AssertUnwindSafe(evaluate)) {
+                    Ok(result) => result.map_err(KernelError::from_evaluation),
+                    Err(panic) => Err(KernelError::of_panic(panic.as_ref()).unwrap_or_else(|| {
+                        let message = format!("an expression hit a bug in the server: {}", panic_text(panic.as_ref()));
+                        KernelError::evaluation(SqlState::InternalError, message)
+                    })),
+                }
+            }
         }
     }
 

@@ -45,7 +45,7 @@ pub enum OnError {
 /// Evaluates `exprs` over `batch`. A row on which any expression fails is left out and becomes an error (that of the
 /// first such expression), unless `on_error` says otherwise. `input` has the names of the columns.
 ///
-/// Errors: everything that is not `KernelError::Evaluation`.
+/// Errors: everything that is not `KernelError::Evaluation`; `TooLarge` if the values of half the rows may fit.
 pub fn evaluate_delta(
     exprs: &[CompiledExpr],
     batch: &DeltaBatch,
@@ -57,7 +57,7 @@ pub fn evaluate_delta(
     for expr in exprs {
         match expr.evaluate(batch.rows()) {
             Ok(values) => columns.push(values),
-            Err(KernelError::Evaluation { .. }) => {
+            Err(KernelError::Evaluation { .. } | KernelError::TooLarge) => {
                 let isolated = isolate(expr, batch.rows())?;
                 columns.push(isolated.values);
                 for (row, error) in isolated.failures {
@@ -89,7 +89,7 @@ fn isolate(expr: &CompiledExpr, rows: &RecordBatch) -> Result<Isolated, KernelEr
     let mut failures = vec![];
     halve(expr, rows, 0, rows.num_rows(), &mut pieces, &mut failures)?;
     let pieces: Vec<&dyn arrow::array::Array> = pieces.iter().map(|piece| piece.as_ref()).collect();
-    let values = concat(&pieces).map_err(|error| KernelError::internal(error.to_string()))?;
+    let values = concat(&pieces).map_err(|error| KernelError::from_arrow(&error))?;
     Ok(Isolated { values, failures })
 }
 
@@ -103,11 +103,11 @@ fn halve(
 ) -> Result<(), KernelError> {
     match expr.evaluate(&rows.slice(start, len)) {
         Ok(values) => pieces.push(values),
-        Err(error @ KernelError::Evaluation { .. }) if len == 1 => {
+        Err(error @ (KernelError::Evaluation { .. } | KernelError::TooLarge)) if len == 1 => {
             pieces.push(new_null_array(&expr.data_type(), 1));
             failures.push((start, error));
         }
-        Err(KernelError::Evaluation { .. }) => {
+        Err(KernelError::Evaluation { .. } | KernelError::TooLarge) => {
             let middle = len / 2;
             halve(expr, rows, start, middle, pieces, failures)?;
             halve(expr, rows, start + middle, len - middle, pieces, failures)?;

@@ -16,8 +16,8 @@ const CLOCK_FUNCTIONS: [&str; 6] =
     ["now", "current_timestamp", "current_date", "current_time", "today", "localtimestamp"];
 
 /// Functions that exist only as a rewrite to other expressions; the optimizer does it, unless it was not run.
-const REWRITTEN_FUNCTIONS: [&str; 6] =
-    ["coalesce", "nvl2", "arrow_cast", "arrow_try_cast", "cast_to_type", "try_cast_to_type"];
+const REWRITTEN_FUNCTIONS: [&str; 7] =
+    ["coalesce", "nvl", "nvl2", "arrow_cast", "arrow_try_cast", "cast_to_type", "try_cast_to_type"];
 
 /// `expr` over columns of `schema` by position; aliases are stripped.
 ///

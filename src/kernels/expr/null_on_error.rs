@@ -31,8 +31,10 @@ impl NullOnError {
         match self.inner.evaluate(batch).and_then(|value| value.into_array(rows)) {
             Ok(values) => pieces.push(values),
             Err(error) => match KernelError::from_evaluation(error) {
-                KernelError::Evaluation { .. } if rows <= 1 => pieces.push(new_null_array(&self.data_type, rows)),
-                KernelError::Evaluation { .. } => {
+                KernelError::Evaluation { .. } | KernelError::TooLarge if rows <= 1 => {
+                    pieces.push(new_null_array(&self.data_type, rows))
+                }
+                KernelError::Evaluation { .. } | KernelError::TooLarge => {
                     self.isolate(&batch.slice(0, rows / 2), pieces)?;
                     self.isolate(&batch.slice(rows / 2, rows - rows / 2), pieces)?;
                 }

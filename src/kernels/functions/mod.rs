@@ -6,8 +6,11 @@ pub(crate) mod bytea;
 mod calendar;
 mod checked;
 mod converted;
+mod guarded;
 mod interval;
 mod modulo;
+mod padding;
+mod result_size;
 mod rounding;
 mod split_index;
 mod sum;
@@ -46,13 +49,27 @@ pub fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
         ScalarUDF::new_from_impl(interval::ScaleInterval::division()),
         timezone::Timezone::udf(),
     ];
-    let ours: Vec<Arc<ScalarUDF>> = ours.into_iter().chain(calendar::functions()).map(Arc::new).collect();
-    let theirs = datafusion_functions::all_default_functions();
-    let nested = datafusion_functions_nested::all_default_nested_functions();
-    let kept = theirs.into_iter().chain(nested).filter(|f| ours.iter().all(|our| our.name() != f.name()));
-    let mut all: Vec<Arc<ScalarUDF>> = kept.map(renamed).collect();
+    let ours: Vec<Arc<ScalarUDF>> =
+        ours.into_iter().chain(calendar::functions()).chain(padding::functions()).map(Arc::new).collect();
+    let kept = library_functions().filter(|f| ours.iter().all(|our| our.name() != f.name()));
+    let mut all: Vec<Arc<ScalarUDF>> = kept.map(renamed).map(|f| Arc::new(guarded::guarded(f))).collect();
     all.extend(ours);
     all
+}
+
+fn library_functions() -> impl Iterator<Item = Arc<ScalarUDF>> {
+    let nested = datafusion_functions_nested::all_default_nested_functions();
+    datafusion_functions::all_default_functions().into_iter().chain(nested)
+}
+
+/// What [`scalar_functions`] has in place of a library's function. The binder of the library makes calls of its own
+/// from syntax (EXTRACT, `a[1]`, ARRAY[…]). `None` for functions of anybody else.
+pub fn in_place_of(function: &ScalarUDF) -> Option<Arc<ScalarUDF>> {
+    static LIBRARY: OnceLock<HashMap<String, Arc<ScalarUDF>>> = OnceLock::new();
+    let library = LIBRARY.get_or_init(|| library_functions().map(|f| (f.name().to_string(), f)).collect());
+    let theirs = library.get(function.name())?;
+    // Aliases are the only difference between ours and theirs that equality of their implementations doesn't see.
+    (theirs.inner().dyn_eq(function.inner().as_ref())).then(|| scalar_function(function.name())).flatten()
 }
 
 /// All aggregate functions, each once; ours stand in for DataFusion's of the same name.

@@ -163,7 +163,7 @@ impl Residual {
                 keep.extend((0..values.len()).map(|row| values.is_valid(row) && values.value(row)));
                 Ok(())
             }
-            Err(error @ KernelError::Evaluation { .. }) if rows.num_rows() == 1 => {
+            Err(error @ (KernelError::Evaluation { .. } | KernelError::TooLarge)) if rows.num_rows() == 1 => {
                 let diff = pairs.diffs[keep.len()];
                 let row = values_text(self.schema.fields().iter().map(AsRef::as_ref), rows.columns(), 0);
                 errors
@@ -171,7 +171,7 @@ impl Residual {
                 keep.push(false);
                 Ok(())
             }
-            Err(KernelError::Evaluation { .. }) => {
+            Err(KernelError::Evaluation { .. } | KernelError::TooLarge) => {
                 let half = rows.num_rows() / 2;
                 self.evaluate(&rows.slice(0, half), pairs, keep, errors)?;
                 self.evaluate(&rows.slice(half, rows.num_rows() - half), pairs, keep, errors)

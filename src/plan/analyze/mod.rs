@@ -6,6 +6,7 @@
 mod constants;
 mod distinct_on;
 mod expressions;
+mod own_functions;
 mod postgres_types;
 mod session_partition;
 
@@ -37,11 +38,12 @@ use crate::PlanError;
 
 pub(crate) use expressions::rewrite_expressions;
 
-/// Resolves grouping functions, Postgres' types, the keys of sessions, coerces types and folds
+/// Resolves grouping functions, our own functions, Postgres' types, the keys of sessions, coerces types and folds
 /// constants.
 pub(crate) fn analyze(plan: LogicalPlan, options: &ConfigOptions) -> Result<LogicalPlan, PlanError> {
     let rules: Vec<Arc<dyn AnalyzerRule + Send + Sync>> = vec![
         Arc::new(ResolveGroupingFunction::new()),
+        Arc::new(own_functions::OwnFunctions),
         Arc::new(postgres_types::PostgresTypes),
         Arc::new(session_partition::SessionPartition),
         Arc::new(distinct_on::DistinctOnAsRowNumber),

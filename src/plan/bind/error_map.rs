@@ -2,6 +2,7 @@
 //! version; what isn't recognised keeps its text under a general SQLSTATE, without DataFusion's own prefixes.
 
 use datafusion_common::{Column, DataFusionError, SchemaError};
+use kernels::postgres_types_in;
 use types::SqlState;
 
 use crate::PlanError;
@@ -31,7 +32,14 @@ impl From<DataFusionError> for PlanError {
             DataFusionError::Plan(text) | DataFusionError::Execution(text) => from_text(&text),
             DataFusionError::ArrowError(error, _) => from_text(&error.to_string()),
             DataFusionError::SQL(error, _) => PlanError::invalid(SqlState::SyntaxError, first_line(&error.to_string())),
-            DataFusionError::Internal(text) => PlanError::internal(first_line(&text)),
+            // What its assertions refuse are combinations of types that its rules forgot.
+            DataFusionError::Internal(text) => match from_text(&text) {
+                PlanError::Invalid { state: SqlState::SyntaxError, message, .. } => PlanError::unsupported(
+                    "an expression of this form is not supported for these types",
+                    format!("The planner says: {message}."),
+                ),
+                known => known,
+            },
             other => from_text(&other.strip_backtrace()),
         }
     }
@@ -87,7 +95,7 @@ fn from_text(text: &str) -> PlanError {
     }
     if let Some((_, found)) = line.split_once("non-boolean predicate ") {
         let found = found.rsplit_once("returning ").map(|(_, found)| found).unwrap_or(found);
-        let message = format!("argument of WHERE must be type boolean, not type {}", types_in(found));
+        let message = format!("argument of WHERE must be type boolean, not type {}", postgres_types_in(found));
         return PlanError::TypeMismatch { message, hint: None };
     }
     if line.contains("Recursive CTE is not implemented") || line.contains("Recursive CTEs are not enabled") {
@@ -110,20 +118,34 @@ const NO_OPERATOR: &str =
 
 /// Errors of types, positions and values.
 fn from_type_text(line: &str) -> PlanError {
-    if line.contains("Failed to coerce arguments")
+    if line.contains("user-defined coercion failed")
+        || (line.starts_with("Function '") && line.contains(" requires "))
+        || line.contains("Failed to coerce arguments")
         || line.contains("No function matches the given name")
         || line.contains("failed to match any signature")
     {
         return function_signature(line);
     }
+    if line.contains("logical boolean operation ") {
+        return logic_of_other_types(line);
+    }
+    if let Some((_, found)) = line.split_once("'NOT' requires a boolean expression, got ") {
+        let message = format!("argument of NOT must be type boolean, not type {}", postgres_types_in(found));
+        return PlanError::TypeMismatch { message, hint: None };
+    }
     if line.contains("Cannot coerce arithmetic expression")
+        || line.contains("find compatible types to compare")
+        || line.contains("Cannot automatically convert")
+        || line.contains("to common types in CASE")
+        || line.contains("Failed to coerce types")
+        || line.contains("annot infer common")
         || line.contains("Cannot infer common argument type")
         || line.contains("Cannot get result type for")
         || line.contains("common type")
     {
         return PlanError::Invalid {
             state: SqlState::UndefinedFunction,
-            message: format!("operator does not exist: {}", operation_in(&types_in(line))),
+            message: format!("operator does not exist: {}", operation_in(&postgres_types_in(line))),
             hint: Some(NO_OPERATOR.into()),
         };
     }
@@ -143,9 +165,21 @@ fn from_type_text(line: &str) -> PlanError {
         );
     }
     if line.contains("Cannot cast") || line.contains("must be of type") || line.contains("must be boolean") {
-        return PlanError::TypeMismatch { message: lower_first(line), hint: None };
+        return PlanError::TypeMismatch { message: lower_first(&postgres_types_in(line)), hint: None };
     }
-    PlanError::invalid(SqlState::SyntaxError, lower_first(line))
+    PlanError::invalid(SqlState::SyntaxError, lower_first(&postgres_types_in(line)))
+}
+
+/// AND and OR of what is no boolean.
+fn logic_of_other_types(line: &str) -> PlanError {
+    let operation = operation_in(&postgres_types_in(line));
+    let operator = if operation.contains(" OR ") { "OR" } else { "AND" };
+    let between = format!(" {operator} ");
+    let sides = operation.split(&between);
+    let found =
+        sides.map(str::trim).find(|side| !["boolean", "unknown"].contains(side)).unwrap_or("unknown").to_string();
+    let message = format!("argument of {operator} must be type boolean, not type {found}");
+    PlanError::TypeMismatch { message, hint: None }
 }
 
 /// The first line without DataFusion's prefixes.
@@ -203,29 +237,34 @@ fn function_signature(line: &str) -> PlanError {
 }
 
 /// `bigint + text` of "Cannot coerce arithmetic expression bigint + text to valid types" and its like.
-fn operation_in(line: &str) -> &str {
-    let after = |marker: &str| line.split_once(marker).map(|(_, rest)| rest);
-    let rest = after("arithmetic expression ").or_else(|| after("comparison operation ")).unwrap_or(line);
-    rest.split(" to valid").next().unwrap_or(rest)
-}
-
-/// Arrow type names in a message as Postgres spells them.
-fn types_in(line: &str) -> String {
-    const NAMES: [(&str, &str); 12] = [
-        ("Int16", "smallint"),
-        ("Int32", "integer"),
-        ("Int64", "bigint"),
-        ("Float32", "real"),
-        ("Float64", "double precision"),
-        ("Utf8", "text"),
-        ("Boolean", "boolean"),
-        ("Date32", "date"),
-        ("Timestamp(µs)", "timestamp"),
-        ("Timestamp(Microsecond, None)", "timestamp"),
-        ("Interval(MonthDayNano)", "interval"),
-        ("Null", "unknown"),
-    ];
-    NAMES.iter().fold(line.to_string(), |text, (arrow, postgres)| text.replace(arrow, postgres))
+fn operation_in(line: &str) -> String {
+    let between = |start: &str, end: &str| {
+        let (_, rest) = line.split_once(start)?;
+        Some(rest.split_once(end).map_or(rest, |(inside, _)| inside).to_string())
+    };
+    let pair = |operator: &str, (left, right): (&str, &str)| format!("{left} {operator} {right}");
+    // Of "Failed to coerce types X and Y in BETWEEN expression".
+    let in_between = || Some(pair(">=", between("coerce types ", " in ")?.split_once(" and ")?));
+    let in_like = || Some(pair("~~", between("type to coerce ", " in LIKE")?.split_once(" and ")?));
+    let in_case = || {
+        let (operand, when) = (between("coerce case (", ") and when")?, between("and when (", ") to common")?);
+        Some(pair("=", (&operand, when.split(", ").next().unwrap_or(&when))))
+    };
+    let in_list = || {
+        let (_, list) = line.rsplit_once(" with [")?;
+        let (left, list) = (between("to compare ", " with [")?, list.trim_end_matches(']'));
+        let other = list.split(", ").find(|item| *item != left && *item != "unknown").unwrap_or("unknown").to_string();
+        Some(pair("=", (&left, &other)))
+    };
+    let converted = || Some(pair("=", between("automatically convert ", "\n")?.split_once(" to ")?));
+    let operation = in_between().or_else(in_like).or_else(in_case).or_else(in_list).or_else(converted);
+    let operation = operation.unwrap_or_else(|| {
+        let markers = ["arithmetic expression ", "comparison operation ", "operation "];
+        let rest = markers.iter().find_map(|marker| line.split_once(marker)).map_or(line, |(_, rest)| rest);
+        let rest = rest.split(" to valid").next().unwrap_or(rest);
+        rest.split(": ").next().unwrap_or(rest).to_string()
+    });
+    operation.replace("BIT_XOR", "#")
 }
 
 /// The operator that an error says is missing, as users write it.

@@ -140,7 +140,7 @@ fn types() {
     check_query(
         r#"SELECT 1 FROM bid WHERE "dateTime" > 5"#,
         expect![[r#"
-            ERROR 42883: operator does not exist: timestamp > integer
+            ERROR 42883: operator does not exist: timestamp without time zone > integer
             HINT: No operator matches the given name and argument types. You might need to add explicit type casts.
         "#]],
     );
