@@ -21,7 +21,7 @@ use types::{Epoch, Incarnation, MemoryUse, ObjectId};
 
 use crate::clock::ClockMessage;
 use crate::failures::Failures;
-use crate::history::SourceHistory;
+use crate::history::{HistoryEvent, SourceHistory};
 use crate::source_stats::PersistedCounters;
 
 /// The engine's part of a manifest.
@@ -109,6 +109,9 @@ pub struct SourcePayload {
     pub watermark: Option<i64>,
     pub ended: bool,
     pub counters: PersistedCounters,
+    /// Logged after `history`, with the time of their epochs: not repeated yet when the checkpoint was taken.
+    #[serde(default)]
+    pub pending: Vec<(i64, HistoryEvent)>,
 }
 
 pub struct CheckpointRequest {

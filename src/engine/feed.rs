@@ -17,7 +17,7 @@ use dataflow::FeedBatch;
 use types::{DeltaBatch, MemoryBudget, ObjectId, WATERMARK_END, limits};
 
 use crate::clock::{ClockMessage, EnginePorts};
-use crate::history::{HistoryCursor, HistoryEvent, Replayed};
+use crate::history::{HistoryCursor, HistoryEvent, Replayed, SourceHistory};
 use crate::keeper::{Keeper, KeptRows};
 use crate::left_out::{LeftOut, SourceError};
 use crate::logged::LoggedSteps;
@@ -35,6 +35,8 @@ pub struct FeedChunk {
     /// Returned when the chunk has been put into an epoch.
     pub permit: Option<Permit>,
     pub events: Vec<HistoryEvent>,
+    /// Logged before the restart; so many logged events are through with this chunk.
+    pub repeats: Option<usize>,
     pub rows: RecordBatch,
     /// Which columns of the source `rows` carries.
     pub columns: Arc<Vec<usize>>,
@@ -51,7 +53,7 @@ pub struct FeedChunk {
 
 impl FeedChunk {
     fn into_source_chunk(self, stats: Arc<SourceStats>) -> SourceChunk<EnginePorts> {
-        let FeedChunk { source, permit, events, rows, columns, admission, watermark, ended, .. } = self;
+        let FeedChunk { source, permit, events, repeats, rows, columns, admission, watermark, ended, .. } = self;
         let FeedChunk { late, errors, kept, bytes, .. } = self;
         let relations = std::iter::once(source).chain(kept.iter().map(KeptRows::table)).collect();
         let (count, memory) = (rows.num_rows(), rows.get_array_memory_size());
@@ -68,7 +70,7 @@ impl FeedChunk {
         };
         let enter = Box::new(enter);
         let (rows, bytes) = (count, memory);
-        SourceChunk { source, relations, rows, bytes, events, admission, watermark, ended, enter }
+        SourceChunk { source, relations, rows, bytes, events, repeats, admission, watermark, ended, enter }
     }
 }
 
@@ -314,6 +316,7 @@ impl Feed {
             source: self.start.source,
             permit: None,
             events: vec![],
+            repeats: None,
             rows: RecordBatch::new_empty(Arc::new(schema)),
             columns: self.columns.clone(),
             admission: None,
@@ -374,15 +377,45 @@ impl Feed {
         let admission = self.start.admission.clone();
         let config = self.start.config.clone();
         let mut cursor = HistoryCursor::new(config, self.columns.to_vec(), self.offsets.clone(), admission);
-        let alive = cursor.advance(&logged.history, |replayed, admission| {
+        let mut history = SourceHistory::default();
+        let mut alive = true;
+        for group in logged.groups() {
+            group.iter().for_each(|(_, event)| history.push(event.clone()));
+            alive = self.repeat(&mut cursor, &history, &logged)?;
+            let mut through = self.empty_chunk();
+            through.repeats = Some(group.len());
+            through.watermark = cursor.admission.watermark();
+            through.permit = self.permits.acquire();
+            alive = alive && through.permit.is_some() && self.clock.send(self.message(through)).is_ok();
+            if !alive {
+                break;
+            }
+        }
+        self.start.admission = cursor.admission;
+        self.offsets = cursor.position;
+        if let Some(marker) = self.start.repeated.take() {
+            let _ = self.clock.send(ClockMessage::Marker(marker));
+        }
+        Ok(alive)
+    }
+
+    /// Repeats what the history has beyond the cursor.
+    fn repeat(
+        &self,
+        cursor: &mut HistoryCursor,
+        history: &SourceHistory,
+        logged: &LoggedSteps,
+    ) -> Result<bool, ConnectorError> {
+        cursor.advance(history, |replayed, admission| {
             let mut out = self.empty_chunk();
+            out.repeats = Some(0);
             match replayed {
                 Replayed::Rows { partition, to, rows, refused, bytes, left_out } => {
                     let refusal = |position| Decision::Refused { partition: partition.clone(), position };
                     out.events.extend(refused.into_iter().map(refusal).map(HistoryEvent::Decided));
                     out.events.push(HistoryEvent::Read { partition, to });
                     out.bytes = bytes;
-                    self.leave_out(&mut out, left_out, Some(&logged));
+                    self.leave_out(&mut out, left_out, Some(logged));
                     out.rows = rows;
                 }
                 Replayed::Decided(decision) => out.events.push(HistoryEvent::Decided(decision.clone())),
@@ -392,13 +425,7 @@ impl Feed {
             out.admission = Some(admission.clone());
             out.permit = self.permits.acquire();
             out.permit.is_some() && self.clock.send(self.message(out)).is_ok()
-        })?;
-        self.start.admission = cursor.admission;
-        self.offsets = cursor.position;
-        if let Some(marker) = self.start.repeated.take() {
-            let _ = self.clock.send(ClockMessage::Marker(marker));
-        }
-        Ok(alive)
+        })
     }
 
     fn place_time_column(&mut self) {

@@ -83,6 +83,21 @@ impl SourceHistory {
         self.steps.last_mut().expect("just ensured")
     }
 
+    /// The log again as what happened, one after the other.
+    pub fn events(&self) -> Vec<HistoryEvent> {
+        let mut events = vec![];
+        for HistoryStep { to, decisions, refused } in &self.steps {
+            let refusal = |(partition, position): &(String, u64)| {
+                HistoryEvent::Decided(Decision::Refused { partition: partition.clone(), position: *position })
+            };
+            events.extend(refused.iter().map(refusal));
+            events
+                .extend(to.iter().map(|(partition, to)| HistoryEvent::Read { partition: partition.clone(), to: *to }));
+            events.extend(decisions.iter().cloned().map(HistoryEvent::Decided));
+        }
+        events
+    }
+
     /// Where reading stands after all steps.
     pub fn offsets(&self) -> Offsets {
         self.steps.last().map(|s| s.to.clone()).unwrap_or_default()

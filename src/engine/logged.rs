@@ -3,11 +3,14 @@
 
 use std::collections::BTreeMap;
 
-use crate::history::{HistoryEvent, SourceHistory};
+use connectors::admission::Decision;
+
+use crate::history::HistoryEvent;
 
 #[derive(Debug, Clone, Default)]
 pub struct LoggedSteps {
-    pub history: SourceHistory,
+    /// In order, each with the time of the epoch that logged it.
+    pub events: Vec<(i64, HistoryEvent)>,
     /// Per partition, ascending: everything below `to` that the entries before don't cover was read at this time.
     times: BTreeMap<String, Vec<(u64, i64)>>,
 }
@@ -18,7 +21,7 @@ impl LoggedSteps {
         if let HistoryEvent::Read { partition, to } = &event {
             self.times.entry(partition.clone()).or_default().push((*to, wall_time_us));
         }
-        self.history.push(event);
+        self.events.push((wall_time_us, event));
     }
 
     /// When `position` was read.
@@ -29,7 +32,18 @@ impl LoggedSteps {
     }
 
     pub fn is_empty(&self) -> bool {
-        self.history.steps.is_empty()
+        self.events.is_empty()
+    }
+
+    /// What can be repeated in one go: reads in any order, then the decisions that follow them.
+    pub fn groups(&self) -> impl Iterator<Item = &[(i64, HistoryEvent)]> {
+        let reads = |event: &HistoryEvent| match event {
+            HistoryEvent::Read { .. } | HistoryEvent::Decided(Decision::Refused { .. }) => true,
+            HistoryEvent::Decided(
+                Decision::Entered { .. } | Decision::Idle { .. } | Decision::Ended { .. } | Decision::Advanced { .. },
+            ) => false,
+        };
+        self.events.chunk_by(move |(_, before), (_, after)| reads(before) || !reads(after))
     }
 }
 
@@ -37,16 +51,29 @@ impl LoggedSteps {
 mod tests {
     use super::*;
 
+    fn read(partition: &str, to: u64) -> HistoryEvent {
+        HistoryEvent::Read { partition: partition.into(), to }
+    }
+
     #[test]
     fn a_position_has_the_time_of_the_epoch_that_read_it() {
         let mut logged = LoggedSteps::default();
-        let read = |partition: &str, to| HistoryEvent::Read { partition: partition.into(), to };
         for (event, at) in [(read("a", 10), 1), (read("b", 5), 2), (read("a", 20), 3)] {
             logged.push(event, at);
         }
         let times: Vec<_> = [0, 9, 10, 19, 20].map(|position| logged.time_of("a", position)).into();
         assert_eq!(times, [Some(1), Some(1), Some(3), Some(3), None]);
         assert_eq!(logged.time_of("c", 0), None);
-        assert_eq!(logged.history.offsets(), [("a".to_string(), 20), ("b".to_string(), 5)].into());
+    }
+
+    #[test]
+    fn a_group_ends_with_its_decisions() {
+        let mut logged = LoggedSteps::default();
+        let idle = || HistoryEvent::Decided(Decision::Idle { partition: "a".into() });
+        let refused = HistoryEvent::Decided(Decision::Refused { partition: "a".into(), position: 3 });
+        for event in [idle(), refused, read("a", 10), read("b", 5), idle(), idle(), read("a", 20)] {
+            logged.push(event, 1);
+        }
+        assert_eq!(logged.groups().map(<[_]>::len).collect::<Vec<_>>(), [1, 5, 1]);
     }
 }

@@ -107,6 +107,8 @@ pub struct SourceChunk<P: Ports> {
     pub rows: usize,
     pub bytes: usize,
     pub events: Vec<<P::History as History>::Event>,
+    /// See [`Chunk::repeats`](crate::machine::Chunk).
+    pub repeats: Option<usize>,
     pub admission: Option<<P::History as History>::Admission>,
     pub watermark: i64,
     pub ended: bool,

@@ -162,10 +162,10 @@ impl<P: Ports> Driver<P> {
     }
 
     fn take_chunk(&mut self, chunk: SourceChunk<P>) {
-        let SourceChunk { source, relations, rows, bytes, events, admission, watermark, ended, enter } = chunk;
+        let SourceChunk { source, relations, rows, bytes, events, repeats, admission, watermark, ended, enter } = chunk;
         let ticket = self.ticket();
         self.chunks.insert(ticket, enter);
-        let chunk = Chunk { ticket, source, relations, rows, bytes, events, admission, watermark, ended };
+        let chunk = Chunk { ticket, source, relations, rows, bytes, events, repeats, admission, watermark, ended };
         self.step(Input::Chunk(chunk));
     }
 
@@ -193,9 +193,9 @@ impl<P: Ports> Driver<P> {
     fn carry_out(&mut self, effect: Effect<P::History>) {
         match effect {
             Effect::Log { entries, urgent } => {
-                if let Err(error) = self.ports.log(entries, urgent) {
+                if let Err((written, error)) = self.ports.log(entries, urgent) {
                     self.ports.log_failed(&error);
-                    self.step(Input::LogFailed);
+                    self.step(Input::LogFailed { written });
                 }
             }
             Effect::Opened { epoch, concerned, rows } => self.ports.opened(epoch, &concerned, rows),

@@ -25,12 +25,13 @@ pub trait Ports: Send + Sized + 'static {
     /// Relation, the relations it reads, number of operators.
     fn describe(dataflow: &Self::Dataflow) -> (ObjectId, Vec<ObjectId>, usize);
 
-    /// Journals the entries as one; `Message::Logged` follows in the order of the journal. An error: nothing was written.
+    /// Journals the entries; for each, `Message::Logged` follows in the order of the journal. An error: only so many of
+    /// them, from the first on, are written.
     fn log(
         &mut self,
         entries: Vec<EpochEntry<<Self::History as History>::Event>>,
         urgent: bool,
-    ) -> Result<(), SqlError>;
+    ) -> Result<(), (usize, SqlError)>;
     fn log_failed(&mut self, error: &SqlError);
 
     fn opened(&mut self, epoch: Epoch, concerned: &[ObjectId], rows: usize);

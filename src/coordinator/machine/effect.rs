@@ -1,6 +1,6 @@
 //! What the machine wants done, in the order in which it has to be done.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use types::{Epoch, EpochRecord, Incarnation, ObjectId};
 
@@ -111,6 +111,9 @@ pub struct SourceState<H: History> {
     pub admission: Option<H::Admission>,
     pub watermark: Option<i64>,
     pub ended: bool,
+    /// Logged after `history` and not repeated since the restart, oldest first, each with its epoch's time. They are in
+    /// the journal or in the checkpoint already: they are not logged again, and a checkpoint takes along what is left.
+    pub pending: VecDeque<(i64, H::Event)>,
 }
 
 /// The clock's part of a checkpoint.

@@ -28,8 +28,10 @@ pub enum Input<H: History> {
         epoch: Epoch,
         position: u64,
     },
-    /// What was to be logged was not (a full disk).
-    LogFailed,
+    /// Of the last `Log` only the first `written` entries are in the journal (a full disk). Told before anything else.
+    LogFailed {
+        written: usize,
+    },
     AddSource {
         source: ObjectId,
         state: SourceState<H>,
@@ -94,6 +96,8 @@ pub struct Chunk<H: History> {
     pub rows: usize,
     pub bytes: usize,
     pub events: Vec<H::Event>,
+    /// Nothing new: the events were logged before the restart. So many pending ones are through with this chunk.
+    pub repeats: Option<usize>,
     /// As of the last event; `None` if unchanged.
     pub admission: Option<H::Admission>,
     pub watermark: i64,

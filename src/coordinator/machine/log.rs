@@ -17,8 +17,10 @@ use super::{Effect, History, Machine, Now};
 const RETRY: Duration = Duration::from_millis(100);
 
 pub(super) struct Log<H: History> {
-    /// Not yet known to be in the journal, oldest first.
+    /// Not in the journal, oldest first.
     backlog: VecDeque<EpochEntry<H::Event>>,
+    /// What the last `Log` gave: in the journal unless `LogFailed` follows at once.
+    last: Vec<EpochEntry<H::Event>>,
     /// The epoch that waits until it is durable, and where it lies if it is in the journal.
     held: Option<(Opening<H>, Option<u64>)>,
     retry_at: Option<Duration>,
@@ -26,7 +28,7 @@ pub(super) struct Log<H: History> {
 
 impl<H: History> Default for Log<H> {
     fn default() -> Self {
-        Log { backlog: VecDeque::new(), held: None, retry_at: None }
+        Log { backlog: VecDeque::new(), last: vec![], held: None, retry_at: None }
     }
 }
 
@@ -37,18 +39,17 @@ impl<H: History> Log<H> {
     }
 
     pub fn confirm(&mut self, epoch: Epoch, position: u64) {
-        while self.backlog.front().is_some_and(|entry| entry.epoch <= epoch) {
-            self.backlog.pop_front();
-        }
         if let Some((opening, at)) = &mut self.held
             && opening.epoch <= epoch
         {
             *at = Some(position);
         }
-        self.retry_at = None;
     }
 
-    pub fn failed(&mut self, now: Now) {
+    /// The last `Log` came only so far.
+    pub fn failed(&mut self, now: Now, written: usize) {
+        let missing = self.last.drain(..).skip(written).rev();
+        missing.for_each(|entry| self.backlog.push_front(entry));
         self.retry_at = Some(now.elapsed + RETRY);
     }
 
@@ -91,8 +92,10 @@ impl<H: History> Machine<H> {
     }
 
     fn write_log(&mut self, urgent: bool) {
-        let entries: Vec<_> = self.log.backlog.iter().cloned().collect();
+        let entries: Vec<_> = self.log.backlog.drain(..).collect();
         if !entries.is_empty() {
+            self.log.last = entries.clone();
+            self.log.retry_at = None;
             self.effects.push(Effect::Log { entries, urgent });
         }
     }

@@ -135,7 +135,7 @@ impl<H: History> Machine<H> {
                 self.hear(position);
                 self.log.confirm(epoch, position);
             }
-            Input::LogFailed => self.log.failed(now),
+            Input::LogFailed { written } => self.log.failed(now, written),
             Input::AddSource { source, state, options } => self.add_source(source, state, options),
             Input::RemoveSource { source } => self.remove_source(source),
             Input::Marker(marker) => self.markers.push(marker),

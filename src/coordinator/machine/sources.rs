@@ -46,10 +46,14 @@ impl<H: History> Machine<H> {
         if chunk.admission.is_some() {
             state.admission = chunk.admission;
         }
-        for event in chunk.events {
-            state.history.push(event.clone());
-            opening.logged.entry(chunk.source).or_default().push(event);
+        match chunk.repeats {
+            Some(through) => drop(state.pending.drain(..through)),
+            None => {
+                assert!(state.pending.is_empty(), "what was logged is repeated before anything new");
+                opening.logged.entry(chunk.source).or_default().extend(chunk.events.iter().cloned());
+            }
         }
+        chunk.events.into_iter().for_each(|event| state.history.push(event));
         state.ended |= chunk.ended;
         if source.options.has_time || chunk.ended {
             let before = state.watermark.unwrap_or(WATERMARK_NONE);

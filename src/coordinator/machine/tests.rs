@@ -48,7 +48,8 @@ impl Script {
         };
         let machine = Machine::new(start);
         let mut script = Script { machine, now: Now::default(), durable: 0, tickets: 0, shown: String::new() };
-        let state = SourceState { history: Lines::default(), admission: None, watermark: None, ended: false };
+        let pending = VecDeque::from([]);
+        let state = SourceState { history: Lines::default(), admission: None, watermark: None, ended: false, pending };
         let options = SourceOptions { has_time: true, bound };
         script.step(Input::AddSource { source: SOURCE, state, options });
         script.create(TABLE, &[TABLE], Readable::AtOnce);
@@ -102,8 +103,9 @@ impl Script {
         let ticket = self.ticket();
         let relations = BTreeSet::from([SOURCE]);
         let (source, events, admission) = (SOURCE, vec![event.to_string()], None);
+        let (watermark, ended, repeats) = (5, false, None);
         let chunk =
-            Chunk { ticket, source, relations, rows: 1, bytes: 10, events, admission, watermark: 5, ended: false };
+            Chunk { ticket, source, relations, rows: 1, bytes: 10, events, repeats, admission, watermark, ended };
         self.step(Input::Chunk(chunk))
     }
 
@@ -182,7 +184,7 @@ fn an_epoch_of_a_bound_source_waits_for_its_log() {
 #[test]
 fn what_could_not_be_logged_comes_before_anything_later() {
     let mut script = Script::new(false);
-    script.chunk("a").tick().step(Input::LogFailed);
+    script.chunk("a").tick().step(Input::LogFailed { written: 0 });
     script.chunk("b").tick();
     script.check(expect![[r#"
         log 12:["a"]
@@ -195,11 +197,18 @@ fn what_could_not_be_logged_comes_before_anything_later() {
         advance 13
     "#]]);
     script.shown.clear();
-    script.step(Input::LogFailed);
+    script.step(Input::LogFailed { written: 0 });
     script.now.elapsed += Duration::from_secs(1);
-    script.tick().step(Input::Logged { epoch: 13, position: 1 }).tick();
+    script.tick().step(Input::LogFailed { written: 1 });
+    script.now.elapsed += Duration::from_secs(1);
+    script.tick().chunk("c").tick();
     script.check(expect![[r#"
         log 12:["a"] 13:["b"]
+        log 13:["b"]
+        log 14:["c"]
+        open 14 [ObjectId(3)]
+        feed chunk 5 in 14
+        advance 14
     "#]]);
 }
 
@@ -329,4 +338,33 @@ fn what_was_dropped_gets_nothing_and_whoever_waits_for_its_join_is_let_go() {
         acknowledge 12
         tell 3 epoch 12
     "#]]);
+}
+
+#[test]
+fn what_was_logged_before_the_restart_is_repeated_without_being_logged_again() {
+    let mut script = Script::new(false);
+    let pending = VecDeque::from([(1, "a".to_string()), (2, "b".to_string())]);
+    let state = SourceState { history: Lines::default(), admission: None, watermark: None, ended: false, pending };
+    let options = SourceOptions { has_time: false, bound: false };
+    script.step(Input::AddSource { source: SOURCE, state, options });
+    let repeat = |events: &[&str], through| Chunk {
+        ticket: Ticket(70),
+        source: SOURCE,
+        relations: BTreeSet::from([SOURCE]),
+        rows: 1,
+        bytes: 10,
+        events: events.iter().map(|event| event.to_string()).collect(),
+        repeats: Some(through),
+        admission: None,
+        watermark: 0,
+        ended: false,
+    };
+    script.step(Input::Chunk(repeat(&["half of a"], 0))).tick();
+    script.step(Input::Chunk(repeat(&["a"], 1))).tick();
+    assert_eq!(script.machine.sources[&SOURCE].state.pending, [(2, "b".to_string())]);
+    script.step(Input::Chunk(repeat(&["b"], 1))).tick();
+    assert!(!script.shown.contains("log"), "{}", script.shown);
+    script.chunk("c").tick();
+    assert!(script.shown.contains("log 15:[\"c\"]"), "{}", script.shown);
+    assert_eq!(script.machine.sources[&SOURCE].state.history.0, ["half of a", "a", "b", "c"]);
 }

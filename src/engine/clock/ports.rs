@@ -61,7 +61,8 @@ impl EnginePorts {
         let payload = |(id, state): (&ObjectId, &coordinator::SourceState<SourceHistory>)| {
             let counters = self.sources.get(id).map(|stats| stats.persisted()).unwrap_or_default();
             let (history, admission) = (state.history.clone(), state.admission.clone());
-            (*id, SourcePayload { history, admission, watermark: state.watermark, ended: state.ended, counters })
+            let (watermark, ended, pending) = (state.watermark, state.ended, state.pending.iter().cloned().collect());
+            (*id, SourcePayload { history, admission, watermark, ended, counters, pending })
         };
         plan.sources.iter().map(payload).collect()
     }
@@ -91,8 +92,8 @@ impl Ports for EnginePorts {
         (create.graph.relation, create.graph.inputs(), operators)
     }
 
-    fn log(&mut self, entries: Vec<EpochEntry<HistoryEvent>>, urgent: bool) -> Result<(), SqlError> {
-        for entry in entries {
+    fn log(&mut self, entries: Vec<EpochEntry<HistoryEvent>>, urgent: bool) -> Result<(), (usize, SqlError)> {
+        for (written, entry) in entries.into_iter().enumerate() {
             let EpochEntry { epoch, incarnation, wall_time_us, table_position, sources } = entry;
             let entry = LoggedEpoch { epoch, incarnation, wall_time_us, table_position, sources };
             let bytes = serde_json::to_vec(&entry).expect("an epoch entry has a JSON form");
@@ -102,7 +103,7 @@ impl Ports for EnginePorts {
                 true => gate.append(journal, &self.at.clock, KIND_EPOCH, &bytes, logged),
                 false => gate.append_lazy(journal, &self.at.clock, KIND_EPOCH, &bytes, logged),
             };
-            appended.map_err(|e| e.to_sql_error())?;
+            appended.map_err(|e| (written, e.to_sql_error()))?;
         }
         Ok(())
     }

@@ -156,6 +156,13 @@ fn read_beyond(recovered: &Recovered) -> Result<Beyond, SqlError> {
             _ => {}
         }
     }
+    for (source, read) in &payload.sources {
+        let mut pending = LoggedSteps::default();
+        read.pending.iter().cloned().for_each(|(at, event)| pending.push(event, at));
+        let beyond = logged.remove(source).unwrap_or_default();
+        beyond.events.into_iter().for_each(|(at, event)| pending.push(event, at));
+        logged.insert(*source, pending);
+    }
     // Their sessions are gone.
     payload.catalog.objects.retain(|_, object| !object.is_temporary());
     Ok(Beyond { payload, logged, rows, last_epoch })

@@ -14,6 +14,7 @@ use crate::checkpoint::SourcePayload;
 use crate::clock::{ClockMessage, SourceEntry, SourceOptions, SourceState};
 use crate::engine::Shared;
 use crate::keeper::Keeper;
+use crate::logged::LoggedSteps;
 use crate::relation::SourceRuntime;
 use crate::source_stats::SourceStats;
 use crate::{dataflows, derived};
@@ -45,8 +46,9 @@ pub(super) fn register_sources(shared: &Shared, beyond: &Beyond) -> Result<(), S
     for object in shared.catalog().objects.values() {
         let Some(body) = source_of(object) else { continue };
         let configured = configure(object, body)?;
-        let payload = payload_of(beyond, object.id, matches!(object.body, ObjectBody::Table(_)));
-        register_source(shared, object, configured, body, payload)?;
+        let stored = matches!(object.body, ObjectBody::Table(_));
+        let (payload, logged) = (payload_of(beyond, object.id, stored), logged_of(beyond, object.id, stored));
+        register_source(shared, object, configured, body, payload, logged)?;
     }
     Ok(())
 }
@@ -58,6 +60,7 @@ pub(crate) fn register_source(
     configured: ConfiguredSource,
     body: &catalog::SourceBody,
     payload: Option<&SourcePayload>,
+    logged: LoggedSteps,
 ) -> Result<(), SqlError> {
     let stats = payload.map(|p| SourceStats::restored(p.counters.clone(), p.watermark, p.ended)).unwrap_or_default();
     let stats = Arc::new(stats);
@@ -70,6 +73,7 @@ pub(crate) fn register_source(
         admission: payload.and_then(|p| p.admission.clone()),
         watermark: payload.and_then(|p| p.watermark),
         ended: payload.is_some_and(|p| p.ended),
+        pending: logged.events.into(),
     };
     let options = SourceOptions { has_time: body.watermark.is_some(), bound };
     let entry = Box::new(SourceEntry { source: object.id, state, options });
@@ -96,11 +100,7 @@ pub(super) fn restart_feeds(
     for source in sources {
         let stored = shared.relation(source.id).is_some();
         let payload = payload_of(beyond, source.id, stored);
-        let mut logged = beyond.logged.get(&source.id).cloned().unwrap_or_default();
-        if let (true, None, Some(read_before)) = (stored, payload, beyond.payload.sources.get(&source.id)) {
-            let beyond = std::mem::take(&mut logged.history.steps);
-            logged.history.steps = read_before.history.steps.iter().cloned().chain(beyond).collect();
-        }
+        let logged = logged_of(beyond, source.id, stored);
         let had_run = payload.is_some_and(|p| !p.history.steps.is_empty()) || !logged.is_empty();
         if !had_run && !has_restored_reader(shared, source.id) {
             continue;
@@ -122,6 +122,22 @@ fn payload_of(beyond: &Beyond, source: ObjectId, stored: bool) -> Option<&Source
     }
     let payload = beyond.payload.sources.get(&source);
     payload.filter(|_| !stored || beyond.payload.dataflows.contains(&source))
+}
+
+/// What has to be repeated of a source: all that was logged beyond the checkpoint. A table whose rows are not in the
+/// checkpoint repeats the checkpoint's part too.
+fn logged_of(beyond: &Beyond, source: ObjectId, stored: bool) -> LoggedSteps {
+    let logged = beyond.logged.get(&source).cloned().unwrap_or_default();
+    match (payload_of(beyond, source, stored), beyond.payload.sources.get(&source)) {
+        (None, Some(read_before)) => {
+            let mut all = LoggedSteps::default();
+            let time_us = beyond.payload.wall_time_us;
+            read_before.history.events().into_iter().for_each(|event| all.push(event, time_us));
+            logged.events.into_iter().for_each(|(at, event)| all.push(event, at));
+            all
+        }
+        (Some(_), _) | (None, None) => logged,
+    }
 }
 
 /// Whether a restored dataflow reads the source itself: then it runs, even if it has not brought anything yet.

@@ -137,7 +137,7 @@ fn fill(
 ) -> Result<(), SqlError> {
     if let (Some(configured), ObjectBody::Table(table)) = (source, &object.body) {
         let body = table.source.as_ref().expect("it was configured from this");
-        recovery::register_source(shared, object, configured, body, None)?;
+        recovery::register_source(shared, object, configured, body, None, Default::default())?;
     }
     if let Some(rows) = rows.filter(|rows| !rows.is_empty()) {
         create(shared, object, job)?;

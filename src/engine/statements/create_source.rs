@@ -64,7 +64,7 @@ pub(crate) async fn execute(session: &mut Session, create: &CreateSource, text: 
     let worker = shared.clone();
     let done = tokio::task::spawn_blocking(move || {
         keeping_tables::create(&worker, keeping.created, Some(CatalogChange::Put(object.clone())))?;
-        recovery::register_source(&worker, &object, configured, &body, None)
+        recovery::register_source(&worker, &object, configured, &body, None, Default::default())
     });
     done.await.map_err(|e| SqlError::internal(e.to_string()))??;
     tag("CREATE SOURCE")
