@@ -2,7 +2,7 @@
 //!
 //! `dialect()` answers with PostgreSQL's type id, so every check of sqlparser for PostgreSQL holds here too; methods
 //! that PostgreSQL overrides are passed on one by one. Our additions: `TABLE name [PARTITION BY …]` as a function
-//! argument, `EMIT ON WINDOW CLOSE` not taken for an alias, `FOR SYSTEM_TIME AS OF`.
+//! argument, `EMIT ON WINDOW CLOSE` not taken for an alias, `FOR SYSTEM_TIME AS OF`, RUNNING and FINAL before a call.
 
 use std::any::TypeId;
 
@@ -12,7 +12,7 @@ use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::Token;
 
-use crate::tokens;
+use crate::{match_recognize, tokens};
 
 /// PostgreSQL with window table functions and EMIT.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -103,8 +103,17 @@ impl Dialect for HighwaterDialect {
         true
     }
 
-    /// `TABLE name [PARTITION BY a, b]` as an argument of a window table function.
+    /// `TABLE name [PARTITION BY a, b]` as an argument of a window table function; `RUNNING f(…)` and `FINAL f(…)`, which
+    /// become calls of functions of that name.
     fn parse_prefix(&self, parser: &mut Parser) -> Option<Result<Expr, ParserError>> {
+        let semantics = ["running", "final"].into_iter().find(|word| tokens::at(parser, word));
+        if let Some(semantics) = semantics
+            && matches!(parser.peek_nth_token_ref(1).token, Token::Word(_))
+            && parser.peek_nth_token_ref(2).token == Token::LParen
+        {
+            parser.advance_token();
+            return Some(parser.parse_prefix().map(|call| match_recognize::call(semantics, vec![call])));
+        }
         if !tokens::at(parser, "TABLE") || !matches!(parser.peek_nth_token_ref(1).token, Token::Word(_)) {
             return None;
         }

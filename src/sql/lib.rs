@@ -4,7 +4,8 @@
 //! Our own statements are parsed by recursive descent on sqlparser's token stream: no text is ever rewritten.
 //! Window table functions in all spellings are normalised here into one shape (`window_tvf.rs`), and grouped windows
 //! (`GROUP BY TUMBLE(…)`) into window table functions (`grouped_windows.rs`). The planner reads them back with
-//! [`window_call`] and evaluates constant intervals with [`interval_us`].
+//! [`window_call`] and evaluates constant intervals with [`interval_us`]. MATCH_RECOGNIZE has a grammar of its own
+//! (`match_recognize/`); the planner reads it with [`match_clause`].
 //!
 //! Start at `parse.rs`; each statement family has a file named after it.
 
@@ -23,6 +24,7 @@ mod error;
 mod explain;
 mod grouped_windows;
 mod interval;
+mod match_recognize;
 mod nesting;
 mod options;
 mod parse;
@@ -48,6 +50,7 @@ pub use compose::{select_columns_from, select_from};
 pub use dialect::HighwaterDialect;
 pub use error::SqlParseError;
 pub use interval::{interval_text_us, interval_us};
+pub use match_recognize::{MatchClause, MatchOrder, MatchPattern, MatchRows, MatchSkip, is_match_clause, match_clause};
 pub use parse::{parse, parse_expression};
 pub use sqlparser::ast;
 pub use statement::*;

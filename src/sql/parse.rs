@@ -11,6 +11,7 @@ use types::{SqlError, SqlState};
 
 use crate::dialect::HighwaterDialect;
 use crate::error::{Failure, SqlParseError};
+use crate::match_recognize::{self, Lifted};
 use crate::position::Lines;
 use crate::statement::{ParsedStatement, Statement};
 use crate::tokens::{self, Parsed, unexpected};
@@ -31,9 +32,10 @@ static DIALECT: HighwaterDialect = HighwaterDialect {};
 pub fn parse(sql: &str) -> Result<Vec<ParsedStatement>, SqlParseError> {
     let (lines, tokens) = tokenise(sql)?;
     let work = || {
-        parse_all(&mut parser_over(tokens.clone()), sql, &lines).map_err(|failure| match failure {
+        let (plain, lifted) = match_recognize::lift(tokens.clone(), parser_over)?;
+        parse_all(&mut parser_over(plain.clone()), sql, &lines, &lifted).map_err(|failure| match failure {
             Failure::Parser(error @ ParserError::ParserError(_)) => {
-                Failure::Parser(subquery_error::sharpen(error, &tokens, NESTING_DEPTH_MAX))
+                Failure::Parser(subquery_error::sharpen(error, &plain, NESTING_DEPTH_MAX))
             }
             other => other,
         })
@@ -50,7 +52,7 @@ pub fn parse_expression(sql: &str) -> Result<ast::Expr, SqlParseError> {
         if !tokens::at_end(&parser) {
             return Err(unexpected(&parser, "the end of the expression"));
         }
-        query::normalise(&mut expr)?;
+        query::normalise(&mut expr, &Lifted::default())?;
         Ok(expr)
     };
     on_suitable_stack(&tokens, work).map_err(|failure| lines.resolve(failure, &tokens))
@@ -84,9 +86,6 @@ fn tokenise(sql: &str) -> Result<(Lines<'_>, Vec<TokenWithSpan>), SqlParseError>
     if let Some(at) = nesting::too_deep(&tokens) {
         return Err(SqlParseError::TooDeep { position: Some(lines.position(at)) });
     }
-    if let Some(failure) = refused::match_recognize(&tokens) {
-        return Err(lines.resolve(failure, &tokens));
-    }
     Ok((lines, tokens))
 }
 
@@ -94,7 +93,7 @@ fn parser_over(tokens: Vec<TokenWithSpan>) -> Parser<'static> {
     Parser::new(&DIALECT).with_recursion_limit(NESTING_DEPTH_MAX).with_tokens_with_locations(tokens)
 }
 
-fn parse_all(p: &mut Parser, sql: &str, lines: &Lines) -> Parsed<Vec<ParsedStatement>> {
+fn parse_all(p: &mut Parser, sql: &str, lines: &Lines, lifted: &Lifted) -> Parsed<Vec<ParsedStatement>> {
     let mut statements = vec![];
     loop {
         while p.consume_token(&Token::SemiColon) {}
@@ -106,7 +105,7 @@ fn parse_all(p: &mut Parser, sql: &str, lines: &Lines) -> Parsed<Vec<ParsedState
         if !tokens::at_end(p) {
             return Err(unexpected(p, "the end of the statement"));
         }
-        query::normalise_statement(&mut statement)?;
+        query::normalise_statement(&mut statement, lifted)?;
         let end = lines.byte(last_token_end(p));
         statements.push(ParsedStatement { text: sql[start..end].to_owned(), statement });
     }

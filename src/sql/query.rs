@@ -1,5 +1,6 @@
 //! Queries as statements, and the normalisation every query in every statement goes through: window table functions
-//! into one shape, grouped windows into window table functions, session keys from GROUP BY.
+//! into one shape, grouped windows into window table functions, session keys from GROUP BY, MATCH_RECOGNIZE back into
+//! its place.
 
 use std::ops::ControlFlow;
 
@@ -7,6 +8,7 @@ use sqlparser::ast::{self, SetExpr, TableFactor, VisitMut, VisitorMut};
 use sqlparser::parser::Parser;
 
 use crate::error::Failure;
+use crate::match_recognize::Lifted;
 use crate::statement::{CopySource, Statement, Subscribe, SubscribeTarget};
 use crate::tokens::{self, Parsed};
 use crate::window_call::{select_star_from, table_factor};
@@ -51,13 +53,13 @@ fn refuse_writes(body: &SetExpr, at: sqlparser::tokenizer::Location) -> Parsed<(
 }
 
 /// Normalises all queries inside `node`.
-pub(crate) fn normalise(node: &mut impl VisitMut) -> Parsed<()> {
-    visit_all(node, &mut Normaliser)
+pub(crate) fn normalise(node: &mut impl VisitMut, lifted: &Lifted) -> Parsed<()> {
+    visit_all(node, &mut Normaliser { lifted, offset: None })
 }
 
 /// Normalises all queries of a statement, also of one nested in EXPLAIN, PREPARE or DECLARE.
-pub(crate) fn normalise_statement(statement: &mut Statement) -> Parsed<()> {
-    visit_statement(statement, &mut Normaliser)
+pub(crate) fn normalise_statement(statement: &mut Statement, lifted: &Lifted) -> Parsed<()> {
+    visit_statement(statement, &mut Normaliser { lifted, offset: None })
 }
 
 pub(crate) fn visit_all<V>(node: &mut impl VisitMut, visitor: &mut V) -> Parsed<()>
@@ -139,16 +141,35 @@ where
 }
 
 /// Inner nodes first: a grouped window may read a window table function, never the other way round.
-struct Normaliser;
+struct Normaliser<'l> {
+    lifted: &'l Lifted,
+    /// An OFFSET that was taken for a part of FROM, for the query around.
+    offset: Option<ast::Expr>,
+}
 
-impl VisitorMut for Normaliser {
+impl VisitorMut for Normaliser<'_> {
     type Break = Box<Failure>;
 
     fn post_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<Self::Break> {
+        match self.lifted.restore(factor) {
+            Ok(offset) => self.offset = offset.or(self.offset.take()),
+            Err(failure) => return ControlFlow::Break(Box::new(failure)),
+        }
         flow(window_tvf::normalise(factor))
     }
 
     fn post_visit_query(&mut self, query: &mut ast::Query) -> ControlFlow<Self::Break> {
+        if let Some(value) = self.offset.take() {
+            let value = Some(ast::Offset { value, rows: ast::OffsetRows::None });
+            match &mut query.limit_clause {
+                Some(ast::LimitClause::LimitOffset { offset, .. }) => *offset = value,
+                Some(ast::LimitClause::OffsetCommaLimit { .. }) => {}
+                None => {
+                    let clause = ast::LimitClause::LimitOffset { limit: None, offset: value, limit_by: vec![] };
+                    query.limit_clause = Some(clause);
+                }
+            }
+        }
         flow(grouped_windows::rewrite(query).and_then(|()| session_keys::infer(query)))
     }
 }

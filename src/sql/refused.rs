@@ -1,7 +1,7 @@
 //! Statements and clauses we know but don't have: 0A000 with a hint, instead of a syntax error.
 
 use sqlparser::parser::Parser;
-use sqlparser::tokenizer::{Location, Token, TokenWithSpan};
+use sqlparser::tokenizer::Location;
 
 use crate::error::Failure;
 use crate::tokens;
@@ -86,21 +86,4 @@ pub(crate) fn drop(p: &Parser) -> Option<Failure> {
 fn object(p: &Parser, verb: &str, place: Location) -> Option<Failure> {
     let (kind, hint) = OBJECTS.iter().find(|(kind, _)| tokens::at(p, kind))?;
     Some(Failure::unsupported(place, format!("{verb} {kind} is not supported"), *hint))
-}
-
-/// A refusal of the first `MATCH_RECOGNIZE (` in the text.
-pub(crate) fn match_recognize(tokens: &[TokenWithSpan]) -> Option<Failure> {
-    let mut visible = tokens.iter().filter(|token| !matches!(token.token, Token::Whitespace(_))).peekable();
-    while let Some(token) = visible.next() {
-        if tokens::is_word(&token.token, "MATCH_RECOGNIZE")
-            && visible.peek().is_some_and(|next| next.token == Token::LParen)
-        {
-            return Some(Failure::unsupported(
-                token.span.start,
-                "MATCH_RECOGNIZE is not supported yet",
-                "Use window functions such as LAG and ROW_NUMBER over the same partition and order.",
-            ));
-        }
-    }
-    None
 }

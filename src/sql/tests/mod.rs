@@ -3,6 +3,7 @@
 
 mod errors;
 mod intervals;
+mod match_recognize;
 mod nexmark;
 mod statements;
 mod summary;
