@@ -1,5 +1,6 @@
 //! The program that a pattern becomes: a few instructions, walked by `run.rs` in order of preference.
 
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::label::{Label, LabelSet};
@@ -43,7 +44,7 @@ pub(crate) enum Instruction {
 }
 
 /// Where a navigation counts from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum End {
     First,
     Last,

@@ -1,8 +1,8 @@
 //! Binding and planning: query AST → logical plan → graph of incremental operators, and EXPLAIN.
 //!
 //! Everything here is synchronous and pure: catalog snapshot and AST in, plan out. Names, types and functions are
-//! bound by [`Planner`] on DataFusion's planning sub-crates with our own context, types and rules; windows enter as
-//! the extension node [`WindowNode`]. From there two roads lead on: ad-hoc queries leave as an analysed logical plan
+//! bound by [`Planner`] on DataFusion's planning sub-crates with our own context, types and rules; windows and patterns
+//! enter as the extension nodes [`WindowNode`] and [`MatchNode`]. From there two roads lead on: ad-hoc queries leave as an analysed logical plan
 //! whose windows [`lower_windows_for_batch`] turns into plain nodes; views go through `stream/`, one file per logical
 //! node, into a [`dataflow::DataflowGraph`]. A streaming query never becomes a DataFusion physical plan.
 //!
@@ -17,6 +17,7 @@ mod error;
 mod errors;
 mod explain;
 mod generated;
+mod match_node;
 mod planner;
 mod stream;
 mod table;
@@ -33,6 +34,7 @@ pub use error::PlanError;
 pub use errors::plan_errors;
 pub use explain::{explain_graph, explain_query, explain_view};
 pub use generated::GeneratedColumn;
+pub use match_node::MatchNode;
 pub use planner::{BoundExpr, PlanSession, PlannedQuery, PlannedView, Planner, ViewPlanOptions};
 pub use table::{TableChanges, plan_table};
 pub use watermark::watermark_delay;

@@ -37,6 +37,8 @@ states! {
     DivisionByZero = "22012",
     CharacterNotInRepertoire = "22021",
     InvalidParameterValue = "22023",
+    SkipToNonexistentRow = "2202K",
+    SkipToFirstRowOfMatch = "2202L",
     InvalidTextRepresentation = "22P02",
     InvalidBinaryRepresentation = "22P03",
     BadCopyFileFormat = "22P04",

@@ -5,6 +5,7 @@
 
 mod endless;
 mod lookup;
+mod match_exec;
 mod produced;
 mod provider;
 mod row_subquery;

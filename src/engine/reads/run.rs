@@ -16,6 +16,7 @@ use tokio::task::JoinError;
 use types::{ObjectId, SqlError, SqlState, ToSqlState};
 
 use super::endless::{check_bounded, endless_limit};
+use super::match_exec::WithPatterns;
 use super::produced::{AbortOnDrop, produced, task_failed};
 use super::provider::{RelationProvider, Shards};
 use super::row_subquery::BoundSubquery;
@@ -124,7 +125,11 @@ fn session_state(partitions: usize, batch_rows: Option<usize>) -> SessionState {
     options.sql_parser.map_string_types_to_utf8view = false;
     options.sql_parser.parse_float_as_decimal = true;
     options.execution.time_zone = Some("UTC".into());
-    let mut state = SessionStateBuilder::new().with_config(config).with_default_features().build();
+    let mut state = SessionStateBuilder::new()
+        .with_config(config)
+        .with_default_features()
+        .with_query_planner(Arc::new(WithPatterns))
+        .build();
     // now() is one moment for the whole statement.
     let options = state.config_options().clone();
     state.execution_props_mut().mark_start_execution(options);

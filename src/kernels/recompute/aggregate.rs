@@ -19,13 +19,16 @@ use crate::expr::physical;
 use crate::functions::aggregate_function;
 use crate::{CompiledExpr, KernelError};
 
+/// Aggregates whose accumulators say their value without giving it away.
+const REPEATABLE: [&str; 5] = ["count", "sum", "avg", "min", "max"];
+
 #[derive(Debug)]
 pub(super) struct AggregateCalls {
     calls: Vec<AggregateCall>,
 }
 
 #[derive(Debug)]
-struct AggregateCall {
+pub(super) struct AggregateCall {
     function: AggregateFunctionExpr,
     args: Vec<CompiledExpr>,
     filter: Option<CompiledExpr>,
@@ -77,7 +80,7 @@ impl AggregateCalls {
 }
 
 impl AggregateCall {
-    fn compile(call: &RecomputeCall, input: &SchemaRef, result: DataType) -> Result<AggregateCall, KernelError> {
+    pub fn compile(call: &RecomputeCall, input: &SchemaRef, result: DataType) -> Result<AggregateCall, KernelError> {
         let udaf = aggregate_function(&call.function);
         let udaf = udaf.ok_or_else(|| KernelError::unsupported(format!("aggregate function \"{}\"", call.function)))?;
         let args = call.args.iter().map(|arg| physical(arg, input)).collect::<Result<Vec<_>, _>>()?;
@@ -109,7 +112,7 @@ impl AggregateCall {
     }
 
     /// The value over `rows`, one partition.
-    fn run(&self, rows: &RecordBatch) -> Result<ScalarValue, KernelError> {
+    pub fn run(&self, rows: &RecordBatch) -> Result<ScalarValue, KernelError> {
         let mut rows = rows.clone();
         if let Some(filter) = &self.filter {
             let keep = filter.evaluate(&rows)?;
@@ -132,7 +135,29 @@ impl AggregateCall {
             }
             accumulator.evaluate()
         });
-        let value = evaluated.map_err(KernelError::from_evaluation)?;
+        self.as_planned(evaluated.map_err(KernelError::from_evaluation)?)
+    }
+
+    /// The values over no row, the first, the first two, … of `rows`: one more than there are rows.
+    ///
+    /// Cost: linear for the common aggregates, which can be asked again and again; quadratic for others.
+    pub fn running(&self, rows: &RecordBatch) -> Result<Vec<ScalarValue>, KernelError> {
+        let plain = self.filter.is_none() && !self.distinct && self.order.exprs.is_empty();
+        if !plain || !REPEATABLE.contains(&self.function.fun().name()) {
+            return (0..=rows.num_rows()).map(|count| self.run(&rows.slice(0, count))).collect();
+        }
+        let args = self.args.iter().map(|arg| arg.evaluate(rows)).collect::<Result<Vec<_>, _>>()?;
+        let mut accumulator = self.function.create_accumulator().map_err(KernelError::from_evaluation)?;
+        let mut values = vec![self.as_planned(accumulator.evaluate().map_err(KernelError::from_evaluation)?)?];
+        for row in 0..rows.num_rows() {
+            let one: Vec<ArrayRef> = args.iter().map(|arg| arg.slice(row, 1)).collect();
+            let value = accumulator.update_batch(&one).and_then(|()| accumulator.evaluate());
+            values.push(self.as_planned(value.map_err(KernelError::from_evaluation)?)?);
+        }
+        Ok(values)
+    }
+
+    fn as_planned(&self, value: ScalarValue) -> Result<ScalarValue, KernelError> {
         if value.data_type() == self.result {
             return Ok(value);
         }

@@ -7,6 +7,7 @@
 
 mod aggregate;
 mod calls;
+pub(crate) mod row_pattern;
 mod spec;
 #[cfg(test)]
 mod tests;
@@ -22,8 +23,13 @@ use types::canonical_columns;
 
 use crate::{CompiledExpr, KernelError, ScalarExpr};
 use aggregate::AggregateCalls;
+use row_pattern::CompiledMatch;
 use window::WindowCalls;
 
+pub use row_pattern::{
+    MatchColumn, MatchExpr, MatchLimit, MatchOutput, MatchSource, MatchSpec, MatchValue, ROW_LABEL, ROW_MATCH_NUMBER,
+    match_row_schema,
+};
 pub use spec::{FrameBound, FrameSpec, RecomputeCall, RecomputeKind, RecomputeSort, RecomputeSpec};
 
 /// A [`RecomputeSpec`] ready to run.
@@ -39,6 +45,7 @@ pub struct Recomputer {
 enum Calls {
     Aggregate(AggregateCalls),
     Window(WindowCalls),
+    Match(Box<CompiledMatch>),
 }
 
 /// What came out for each partition, in their order.
@@ -57,6 +64,7 @@ impl Recomputer {
         let (passed, count) = match &spec.kind {
             RecomputeKind::Aggregate { calls } => (spec.key.len(), calls.len()),
             RecomputeKind::Window { calls } => (spec.input.fields().len(), calls.len()),
+            RecomputeKind::Match(pattern) => (0, pattern.columns.len()),
         };
         if spec.output.fields().len() != passed + count {
             return Err(KernelError::internal("a recompute's output has one column per key or input column and call"));
@@ -70,6 +78,7 @@ impl Recomputer {
             RecomputeKind::Window { calls } => {
                 Calls::Window(WindowCalls::compile(calls, &spec.key, &spec.input, &planned)?)
             }
+            RecomputeKind::Match(pattern) => Calls::Match(Box::new(CompiledMatch::compile(pattern, &spec.input)?)),
         };
         Ok(Recomputer { key: spec.key.clone(), input: spec.input.clone(), output: spec.output.clone(), calls })
     }
@@ -95,6 +104,11 @@ impl Recomputer {
                 let (columns, partitions, kept) = calls.run(rows, partitions)?;
                 let passed = take_all(rows.columns(), &kept)?;
                 Ok(Recomputed { rows: self.output_batch(passed, columns, kept.len())?, partitions })
+            }
+            Calls::Match(pattern) => {
+                let (columns, partitions) = pattern.run(rows, partitions)?;
+                let count = partitions.iter().flatten().map(|range| range.end).max().unwrap_or(0);
+                Ok(Recomputed { rows: self.output_batch(vec![], columns, count)?, partitions })
             }
         }
     }
@@ -200,6 +214,24 @@ impl Ordering {
         let columns = self.exprs.iter().map(|expr| expr.evaluate(rows)).collect::<Result<Vec<_>, _>>()?;
         let encoded = encode(&columns, &self.options)?;
         indices.sort_by(|a, b| encoded.row(*a as usize).cmp(encoded.row(*b as usize)));
+        Ok(())
+    }
+
+    /// Sorts each partition of `indices` by itself, stably.
+    fn sort_partitions(
+        &self,
+        rows: &RecordBatch,
+        partitions: &[Range<usize>],
+        indices: &mut [u32],
+    ) -> Result<(), KernelError> {
+        if self.exprs.is_empty() {
+            return Ok(());
+        }
+        let columns = self.exprs.iter().map(|expr| expr.evaluate(rows)).collect::<Result<Vec<_>, _>>()?;
+        let encoded = encode(&columns, &self.options)?;
+        for partition in partitions {
+            indices[partition.clone()].sort_by(|a, b| encoded.row(*a as usize).cmp(encoded.row(*b as usize)));
+        }
         Ok(())
     }
 }

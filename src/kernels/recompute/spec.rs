@@ -3,6 +3,7 @@
 use arrow::datatypes::SchemaRef;
 use serde::{Deserialize, Serialize};
 
+use super::MatchSpec;
 use crate::{Literal, ScalarExpr};
 
 /// What to recompute per key. Input and output schemas include the key columns.
@@ -25,6 +26,8 @@ pub enum RecomputeKind {
     Window {
         calls: Vec<RecomputeCall>,
     },
+    /// MATCH_RECOGNIZE; PARTITION BY is the key. The output has the columns that it names.
+    Match(Box<MatchSpec>),
 }
 
 /// A DataFusion aggregate or window function by name.

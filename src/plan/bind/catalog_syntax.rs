@@ -61,7 +61,7 @@ pub(crate) fn unnest_sets(select: &mut ast::Select) {
 
 /// A function in FROM sees the relations on its left without saying LATERAL. Window functions have their own shape.
 pub(crate) fn make_lateral(factor: &mut ast::TableFactor) {
-    if sql::window_call(factor).is_some() {
+    if sql::window_call(factor).is_some() || sql::is_match_clause(factor) {
         return;
     }
     let ast::TableFactor::Table { name, alias, args: Some(args), with_ordinality, .. } = factor else { return };

@@ -19,6 +19,7 @@ use types::{ObjectId, SqlState};
 use super::catalog_syntax::ARRAY_SUBQUERY;
 use super::data_type::PostgresTypes;
 use super::function_relation::FunctionRelations;
+use super::match_relation::MatchRelations;
 use super::window_relation::WindowRelations;
 use super::{Binder, functions, subquery};
 use crate::{Environment, PlanError, PlanSession, RelationSource};
@@ -50,7 +51,7 @@ impl Context {
             session,
             environment,
             options,
-            relation_planners: vec![Arc::new(WindowRelations), Arc::new(FunctionRelations)],
+            relation_planners: vec![Arc::new(WindowRelations), Arc::new(MatchRelations), Arc::new(FunctionRelations)],
             named: RefCell::default(),
             depth: 0,
         }

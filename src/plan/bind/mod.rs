@@ -1,7 +1,7 @@
 //! AST → logical plan: names, types and functions bound by DataFusion's `SqlToRel` over our own context.
 //!
 //! `context.rs` resolves names, `functions.rs` lists functions, `data_type.rs` maps types, `prepare.rs` rewrites what
-//! the AST spells differently, `window_relation.rs` plans window table functions, `names.rs` names result columns,
+//! the AST spells differently, `window_relation.rs` plans window table functions, `match_relation/` MATCH_RECOGNIZE, `names.rs` names result columns,
 //! `error_map.rs` words errors as Postgres does. For catalog queries: `catalog_syntax.rs` (rewrites of the AST),
 //! `catalog_exprs.rs` (OIDs as names, arrays as text), `function_relation.rs` and `lateral.rs` (functions in FROM),
 //! `subquery.rs` (subqueries run per row), `wire_type.rs` (types that Arrow doesn't have).
@@ -16,6 +16,7 @@ mod function_relation;
 pub mod functions;
 mod interval_operators;
 mod lateral;
+mod match_relation;
 pub(crate) mod names;
 mod prepare;
 pub mod subquery;

@@ -11,6 +11,7 @@ mod errors;
 mod expiry;
 mod graph;
 mod join;
+mod match_recognize;
 mod materialize;
 mod null_on_error;
 mod properties;
@@ -30,6 +31,7 @@ use datafusion_expr::{Distinct, Expr, ExprSchemable, LogicalPlan, Volatility};
 use kernels::{OnError, ScalarExpr, from_logical};
 use types::ObjectId;
 
+use crate::match_node::MatchNode;
 use crate::window_node::WindowNode;
 use crate::{PlanError, PlannedView, ViewPlanOptions};
 use graph::{Graph, Projected, field};
@@ -91,10 +93,14 @@ fn convert(graph: &mut Graph<'_>, plan: &LogicalPlan) -> Result<usize, PlanError
         // Order is no property of a relation; under LIMIT it is taken in by top_n.
         LogicalPlan::Sort(sort) if sort.fetch.is_none() => convert(graph, &sort.input),
         LogicalPlan::Limit(limit) => top_n::limit(graph, limit),
-        LogicalPlan::Extension(extension) => match extension.node.as_any().downcast_ref::<WindowNode>() {
-            Some(window) => window::convert(graph, window),
-            None => Err(PlanError::internal("an extension node that is not ours")),
-        },
+        LogicalPlan::Extension(extension) => {
+            let node = extension.node.as_any();
+            match (node.downcast_ref::<WindowNode>(), node.downcast_ref::<MatchNode>()) {
+                (Some(window), _) => window::convert(graph, window),
+                (None, Some(pattern)) => match_recognize::convert(graph, pattern),
+                (None, None) => Err(PlanError::internal("an extension node that is not ours")),
+            }
+        }
         other => Err(refused(other)),
     }
 }

@@ -2,7 +2,7 @@
 //! stands (projections, conditions of filters and joins, arguments of aggregates), and so does a sum that leaves its type.
 
 use dataflow::{Node, NodeKind};
-use kernels::{RecomputeKind, ScalarExpr};
+use kernels::{MatchColumn, MatchSource, MatchSpec, RecomputeCall, RecomputeKind, ScalarExpr};
 use operators::spec::OperatorSpec;
 
 use super::scalar::substitute_after;
@@ -18,14 +18,12 @@ pub(super) fn apply(nodes: &mut [Node]) {
             OperatorSpec::Join(spec) => spec.filter.iter_mut().for_each(guard),
             OperatorSpec::PartialAggregate(spec) | OperatorSpec::Aggregate(spec) => spec.null_on_error = true,
             OperatorSpec::SessionAggregate(spec) => spec.null_on_error = true,
-            OperatorSpec::Recompute(spec) => {
-                let (RecomputeKind::Aggregate { calls } | RecomputeKind::Window { calls }) = &mut spec.kind;
-                for call in calls {
-                    call.args.iter_mut().for_each(guard);
-                    call.filter.iter_mut().for_each(guard);
-                    call.order_by.iter_mut().for_each(|sort| guard(&mut sort.expr));
+            OperatorSpec::Recompute(spec) => match &mut spec.kind {
+                RecomputeKind::Aggregate { calls } | RecomputeKind::Window { calls } => {
+                    calls.iter_mut().for_each(guard_call);
                 }
-            }
+                RecomputeKind::Match(pattern) => guard_pattern(pattern),
+            },
             OperatorSpec::Window(_)
             | OperatorSpec::Session(_)
             | OperatorSpec::TopN(_)
@@ -34,6 +32,30 @@ pub(super) fn apply(nodes: &mut [Node]) {
             | OperatorSpec::IgnoreErrors
             | OperatorSpec::ErrorRows(_)
             | OperatorSpec::Materialize(_) => {}
+        }
+    }
+}
+
+fn guard_call(call: &mut RecomputeCall) {
+    call.args.iter_mut().for_each(guard);
+    call.filter.iter_mut().for_each(guard);
+    call.order_by.iter_mut().for_each(|sort| guard(&mut sort.expr));
+}
+
+fn guard_pattern(pattern: &mut MatchSpec) {
+    pattern.skip_faults_pass = true;
+    let measures = pattern.columns.iter_mut().filter_map(|column| match column {
+        MatchColumn::Measure(measure) => Some(measure),
+        MatchColumn::Input(_) => None,
+    });
+    for expr in pattern.conditions.iter_mut().flatten().chain(measures) {
+        guard(&mut expr.expr);
+        for value in &mut expr.values {
+            match &mut value.source {
+                MatchSource::Row { expr, .. } => guard(expr),
+                MatchSource::Aggregate { call, .. } => guard_call(call),
+                MatchSource::MatchNumber | MatchSource::TimedOut => {}
+            }
         }
     }
 }

@@ -1,0 +1,151 @@
+//! Answers to the search's questions about rows.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions, new_null_array,
+};
+use datafusion_common::ScalarValue;
+use pattern::{Label, LabelSet, Path, Rows};
+
+use super::compile::{CompiledMatch, Expression, RowValue, Source};
+use super::sorted::{SeenRow, Sorted};
+use crate::KernelError;
+
+/// Conditions that depend on the candidate's place alone, for all rows. `None`: the condition is of another kind, or
+/// fails for some row, be it one that nobody asks about.
+pub(super) struct Bitmaps(Vec<Option<BooleanArray>>);
+
+impl Bitmaps {
+    pub fn new(compiled: &CompiledMatch, sorted: &Sorted, partitions: &[Range<usize>]) -> Result<Bitmaps, KernelError> {
+        let mut bitmaps = vec![];
+        for condition in &compiled.conditions {
+            let local = condition.as_ref().filter(|condition| condition.local);
+            bitmaps.push(match local.map(|condition| bitmap(compiled, sorted, partitions, condition)) {
+                None | Some(Err(KernelError::Evaluation { .. })) => None,
+                Some(bits) => Some(bits?),
+            });
+        }
+        Ok(Bitmaps(bitmaps))
+    }
+}
+
+fn bitmap(
+    compiled: &CompiledMatch,
+    sorted: &Sorted,
+    partitions: &[Range<usize>],
+    condition: &Expression,
+) -> Result<BooleanArray, KernelError> {
+    let mut columns = vec![];
+    for value in &condition.values {
+        let Source::Row(value) = &value.source else {
+            return Err(KernelError::internal("a condition on single rows reads more than rows"));
+        };
+        let mut targets = Vec::with_capacity(sorted.rows.num_rows());
+        for partition in partitions {
+            targets.extend(partition.clone().map(|row| {
+                let row = shifted(row, value.shift, partition)?;
+                Some(SeenRow { row, label: None, match_number: 0 })
+            }));
+        }
+        columns.push(sorted.at(compiled, value, &targets)?);
+    }
+    let values = condition.expr.evaluate(&batch(condition, columns, sorted.rows.num_rows())?)?;
+    Ok(values.as_boolean().clone())
+}
+
+/// `shift` rows on from `row`, if that is in the partition.
+pub(super) fn shifted(row: usize, shift: i64, partition: &Range<usize>) -> Option<usize> {
+    let row = usize::try_from(i64::try_from(row).ok()?.checked_add(shift)?).ok()?;
+    partition.contains(&row).then_some(row)
+}
+
+pub(super) fn batch(expr: &Expression, columns: Vec<ArrayRef>, rows: usize) -> Result<RecordBatch, KernelError> {
+    let options = RecordBatchOptions::new().with_row_count(Some(rows));
+    RecordBatch::try_new_with_options(expr.schema.clone(), columns, &options)
+        .map_err(|error| KernelError::internal(format!("values of a row pattern: {error}")))
+}
+
+/// One partition; `partition` are its rows in `sorted`.
+pub(super) struct PartitionRows<'a> {
+    pub compiled: &'a CompiledMatch,
+    pub sorted: &'a Sorted,
+    pub bitmaps: &'a Bitmaps,
+    pub partition: Range<usize>,
+}
+
+impl Rows for PartitionRows<'_> {
+    type Error = KernelError;
+
+    fn len(&self) -> usize {
+        self.partition.len()
+    }
+
+    fn closed(&self) -> bool {
+        true
+    }
+
+    fn holds(&mut self, label: Label, path: &Path, match_number: u64) -> Result<bool, KernelError> {
+        let row = self.partition.start + path.end() - 1;
+        let label = label.0 as usize;
+        if let Some(bits) = &self.bitmaps.0[label] {
+            return Ok(bits.is_valid(row) && bits.value(row));
+        }
+        let Some(condition) = &self.compiled.conditions[label] else { return Ok(true) };
+        let columns = condition.values.iter().map(|value| match &value.source {
+            Source::Row(value) => self.row(value, path, match_number),
+            Source::Aggregate { set, call, .. } => {
+                let rows = self.sorted.seen(self.compiled, &self.rows_of(*set, path, match_number))?;
+                call.run(&rows)?.to_array().map_err(KernelError::from_evaluation)
+            }
+            Source::MatchNumber => Ok(Arc::new(Int64Array::from(vec![match_number as i64])) as ArrayRef),
+            Source::TimedOut => ScalarValue::Boolean(Some(false)).to_array().map_err(KernelError::from_evaluation),
+        });
+        let columns = columns.collect::<Result<Vec<_>, KernelError>>()?;
+        let value = condition.expr.evaluate(&batch(condition, columns, 1)?)?;
+        let value = value.as_boolean();
+        Ok(value.is_valid(0) && value.value(0))
+    }
+
+    fn within(&self, start: usize, row: usize) -> bool {
+        let (Some(limit), Some(times)) = (self.compiled.limit, &self.sorted.times) else { return true };
+        let (start, row) = (self.partition.start + start, self.partition.start + row);
+        if times.is_null(start) || times.is_null(row) {
+            return start == row;
+        }
+        // Descending order is as good.
+        times.value(row).abs_diff(times.value(start)) <= limit.distance.max(0) as u64
+    }
+
+    fn limited(&self) -> bool {
+        self.compiled.limit.is_some()
+    }
+}
+
+impl PartitionRows<'_> {
+    /// A value of the candidate's condition, as an array of one.
+    fn row(&self, value: &RowValue, path: &Path, match_number: u64) -> Result<ArrayRef, KernelError> {
+        let found = path.find(value.set, value.end, value.offset, path.len());
+        let base = found.map(|index| self.partition.start + path.start() + index);
+        let target = base.and_then(|row| shifted(row, value.shift, &self.partition));
+        let Some(row) = target else { return Ok(new_null_array(&value.expr.data_type(), 1)) };
+        if let Some(values) = value.by_itself.and_then(|index| self.sorted.values[index].as_ref()) {
+            return Ok(values.slice(row, 1));
+        }
+        let label = row.checked_sub(self.partition.start + path.start()).and_then(|index| path.labels().get(index));
+        let label = label.map(|label| self.compiled.variables[label.0 as usize].as_str());
+        self.sorted.at(self.compiled, value, &[Some(SeenRow { row, label, match_number })])
+    }
+
+    fn rows_of(&self, set: LabelSet, path: &Path, match_number: u64) -> Vec<SeenRow<'_>> {
+        let first = self.partition.start + path.start();
+        let rows = path.labels().iter().enumerate().filter(|(_, label)| set.contains(**label));
+        rows.map(|(index, label)| SeenRow {
+            row: first + index,
+            label: Some(self.compiled.variables[label.0 as usize].as_str()),
+            match_number,
+        })
+        .collect()
+    }
+}
