@@ -89,6 +89,7 @@ fn steps(statement: &Statement, text: &str) -> Vec<Step> {
         | Statement::Prepare { .. }
         | Statement::Deallocate { .. }
         | Statement::Set { .. }
+        | Statement::SetTransaction { .. }
         | Statement::Reset { .. } => vec![execute()],
         Statement::Query(_) | Statement::Subscribe(_) => vec![explain()],
         Statement::Insert(_) | Statement::Update(_) | Statement::Delete(_) | Statement::Describe { .. } => {
@@ -105,7 +106,7 @@ fn steps(statement: &Statement, text: &str) -> Vec<Step> {
         | Statement::Flush
         | Statement::Wait
         | Statement::CancelJobs { .. }
-        | Statement::Begin
+        | Statement::Begin(_)
         | Statement::Commit
         | Statement::Rollback
         | Statement::Savepoint { .. }

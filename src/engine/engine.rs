@@ -18,12 +18,13 @@ use crate::failures::Failures;
 use crate::gate::JournalGate;
 use crate::jobs::Jobs;
 use crate::late_counts::LateCounts;
+use crate::locks::Locks;
 use crate::log::{CatalogEntry, KIND_CATALOG};
 use crate::recovery;
 use crate::relation::{Relation, SourceRuntime};
 use crate::session::Session;
 use crate::sessions::SessionRegistry;
-use crate::tables::TableWriters;
+use crate::tables::{RecentChanges, TableLines};
 use crate::time::now_us;
 use coordinator::oracle::Oracle;
 
@@ -46,7 +47,9 @@ pub(crate) struct Shared {
     pub sources: Mutex<BTreeMap<ObjectId, Arc<SourceRuntime>>>,
     /// One catalog change at a time.
     pub ddl: tokio::sync::Mutex<()>,
-    pub tables: TableWriters,
+    pub lines: TableLines,
+    pub locks: Arc<Locks>,
+    pub recent: Arc<RecentChanges>,
     pub jobs: Jobs,
     pub sessions: Arc<SessionRegistry>,
     /// CPU-bound reads run here, never on the caller's runtime.
@@ -160,7 +163,7 @@ impl Shared {
         Ok(())
     }
 
-    /// Sends rows of a table towards the next epoch; see `tables.rs`.
+    /// Sends rows of a table towards the next epoch; see `tables/`.
     pub fn append_rows(
         &self,
         kind: u8,
@@ -208,7 +211,11 @@ pub(crate) fn event_handler(failures: Failures, checkpointer: Arc<Checkpointer>)
     Arc::new(move |event| match event {
         Event::Sealed { dataflow, epoch } => {
             let complete = oracle.sealed(dataflow, epoch);
-            if let Some(relation) = engine().and_then(|shared| shared.relation(dataflow)) {
+            let shared = engine();
+            if let Some(shared) = &shared {
+                shared.recent.sealed(dataflow, epoch);
+            }
+            if let Some(relation) = shared.and_then(|shared| shared.relation(dataflow)) {
                 relation.retention.release(&relation.shards, &oracle, epoch, complete, now_us());
             }
             // Errors mean the clock has stopped: then nobody waits for it.

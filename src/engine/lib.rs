@@ -2,7 +2,8 @@
 //!
 //! Where to read: `engine.rs` (what is shared), `recovery/` (opening), `clock/` (input → epochs), crate `coordinator`
 //! (which epoch a query reads), `feed.rs` + `history.rs` (sources), `keeper.rs` (what sources leave out), `derived.rs`
-//! (columns that are computed), `tables.rs` (writes), `dataflows.rs` (bringing a
+//! (columns that are computed), `tables/` (writes), `locks/` and `transaction.rs` (who may write what), `dataflows.rs`
+//! (bringing a
 //! view to life), `checkpoint.rs`, `session.rs` + `statements/` (one file per statement), `sessions.rs` (who
 //! is connected), `reads/` (DataFusion),
 //! `system/` (system relations). Threads: hw-clock, hw-checkpoint, hw-journal (state), hw-src-*, timely's workers,
@@ -23,6 +24,7 @@ mod jobs;
 mod keeper;
 mod late_counts;
 mod left_out;
+mod locks;
 mod log;
 mod logged;
 mod metrics;
@@ -39,6 +41,7 @@ mod system;
 mod tables;
 mod time;
 mod transaction;
+mod work;
 mod zone;
 
 pub use api::{Column, Described, Notice, NoticeSeverity, Prepared, Response, RowStream, TransactionStatus};

@@ -20,7 +20,8 @@ const KNOWN: &[(&str, &str, bool)] = &[
     ("client_encoding", "UTF8", true),
     ("client_min_messages", "notice", false),
     ("DateStyle", "ISO, MDY", true),
-    ("default_transaction_isolation", "serializable", false),
+    ("default_transaction_deferrable", "off", false),
+    ("default_transaction_isolation", "read committed", false),
     ("default_transaction_read_only", "off", true),
     ("extra_float_digits", "1", false),
     ("idle_in_transaction_session_timeout", "0", false),
@@ -43,7 +44,8 @@ const KNOWN: &[(&str, &str, bool)] = &[
     ("superuser_reserved_connections", "3", false),
     ("synchronize_seqscans", "on", false),
     ("TimeZone", "UTC", true),
-    ("transaction_isolation", "serializable", false),
+    ("transaction_deferrable", "off", false),
+    ("transaction_isolation", "read committed", false),
     ("transaction_read_only", "off", false),
 ];
 
@@ -62,6 +64,8 @@ const READ_ONLY: &[&str] = &[
 
 /// Of the read-only ones: options of the server.
 const SERVER_OPTIONS: &[&str] = &["max_connections", "superuser_reserved_connections"];
+
+const ISOLATION_LEVELS: [&str; 4] = ["read uncommitted", "read committed", "repeatable read", "serializable"];
 
 /// The parameters of one session.
 #[derive(Debug, Clone)]
@@ -131,7 +135,16 @@ impl Parameters {
                 let timeout = milliseconds(value).ok_or_else(|| invalid("milliseconds, or a time like '5s'"))?;
                 Ok(time_text(timeout))
             }
-            "background_ddl" => {
+            "default_transaction_isolation" | "transaction_isolation" => {
+                let level = value.to_ascii_lowercase();
+                let known = ISOLATION_LEVELS.contains(&level.as_str());
+                if known { Ok(level) } else { Err(invalid("an isolation level such as 'read committed'")) }
+            }
+            "background_ddl"
+            | "default_transaction_read_only"
+            | "transaction_read_only"
+            | "default_transaction_deferrable"
+            | "transaction_deferrable" => {
                 boolean(value).map(|on| if on { "on" } else { "off" }.to_string()).ok_or_else(|| invalid("on or off"))
             }
             "client_encoding" => {
@@ -208,8 +221,30 @@ impl Parameters {
     }
 
     pub fn statement_timeout(&self) -> Option<Duration> {
-        let ms = milliseconds(&self.values["statement_timeout"])?;
+        self.timeout("statement_timeout")
+    }
+
+    /// A time-out that is on.
+    fn timeout(&self, name: &str) -> Option<Duration> {
+        let ms = milliseconds(&self.values[name])?;
         (ms > 0).then(|| Duration::from_millis(ms))
+    }
+
+    pub fn lock_timeout(&self) -> Option<Duration> {
+        self.timeout("lock_timeout")
+    }
+
+    pub fn idle_in_transaction_timeout(&self) -> Option<Duration> {
+        self.timeout("idle_in_transaction_session_timeout")
+    }
+
+    pub fn is_on(&self, name: &str) -> bool {
+        self.values.get(name).is_some_and(|value| value == "on")
+    }
+
+    /// Whether a transaction reads at one instant.
+    pub fn repeatable_read(&self) -> bool {
+        matches!(self.values["transaction_isolation"].as_str(), "repeatable read" | "serializable")
     }
 
     pub fn background_ddl(&self) -> bool {

@@ -7,21 +7,25 @@ use std::time::Duration;
 
 use arrow::array::ArrayRef;
 use arrow::datatypes::DataType;
+use coordinator::oracle::Pin;
 use futures::StreamExt;
 use futures::future::BoxFuture;
-use plan::PlanSession;
+use plan::{PlanSession, PlannedQuery};
 use sql::{ParsedStatement, Statement};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use types::{SqlError, SqlState, ToSqlState};
 
 use crate::api::{Described, Notice, NoticeSeverity, Prepared, Response, RowStream, TransactionStatus};
 use crate::engine::Engine;
+use crate::locks::{Mode, Resource};
 use crate::parameters::Parameters;
+use crate::reads::Reading;
 use crate::sessions::{Registration, Running, Signals};
 use crate::statements::cursor::Cursor;
 use crate::statements::settings;
 use crate::statements::{self, Context};
 use crate::system::{PendingSettings, SessionEnvironment};
+use crate::tables;
 use crate::transaction::Transaction;
 use crate::zone::shown_in;
 
@@ -161,16 +165,25 @@ impl Session {
         self.adopt_settings();
         // Until the statement has failed, was cancelled, or its rows are out.
         let running = self.registration.start(&statement.text);
-        let result = statements::execute(self, &statement, &parameters).await;
+        let result = self.carry_out(&statement, &parameters).await;
         let application = self.parameters.get("application_name").unwrap_or_default();
         self.registration.set_application(application);
-        if result.is_err() {
-            self.fail_transaction();
-        }
         self.registration.set_transaction(self.transaction.status());
         let result = result.map(|response| until_end_of(running, response));
         let zone = self.parameters.get("TimeZone");
         result.map(|response| shown_in(response, zone.as_deref().unwrap_or(kernels::functions::UTC)))
+    }
+
+    /// Executes, and commits a statement that stands alone. If it does not succeed its transaction has failed.
+    async fn carry_out(&mut self, statement: &ParsedStatement, parameters: &[ArrayRef]) -> Result<Response, SqlError> {
+        let mut unfinished = Unfinished(Some(self));
+        let session = unfinished.0.as_mut().expect("just put there");
+        let response = statements::execute(session, statement, parameters).await?;
+        if let Some(work) = session.transaction.after_statement() {
+            tables::commit(&session.engine.shared, work).await?;
+        }
+        unfinished.0 = None;
+        Ok(response)
     }
 
     pub fn transaction_status(&self) -> TransactionStatus {
@@ -214,6 +227,11 @@ impl Session {
 
     pub fn statement_timeout(&self) -> Option<Duration> {
         self.parameters.statement_timeout()
+    }
+
+    /// How long the client may do nothing while a block is open.
+    pub fn idle_in_transaction_timeout(&self) -> Option<Duration> {
+        self.parameters.idle_in_transaction_timeout()
     }
 
     pub(crate) fn notice(&self, message: impl Into<String>) {
@@ -269,9 +287,56 @@ impl Session {
         self.cursors.get_mut().expect("not poisoned")
     }
 
+    /// Takes locks for the transaction, one after the other; waits for those that others hold.
+    pub(crate) async fn lock(&mut self, locks: &[(Resource, Mode)]) -> Result<(), SqlError> {
+        let session = self.id();
+        let owner = self.transaction.work().owner(&self.engine.shared.locks, session);
+        owner.lock(locks, self.parameters.lock_timeout()).await.map(|_| ()).map_err(|e| e.to_sql_error())
+    }
+
+    /// What a query reads beside what is committed.
+    pub(crate) fn reading(&mut self, planned: &PlannedQuery) -> Reading {
+        let own = Arc::new(self.transaction.work().overlays(&planned.relations));
+        Reading { own, pin: self.snapshot(), target: None }
+    }
+
+    /// The instant of all reads of the open block, if it has one.
+    fn snapshot(&mut self) -> Option<Arc<Pin>> {
+        let shared = &self.engine.shared;
+        let repeatable = self.transaction.is_open() && self.parameters.repeatable_read();
+        repeatable.then(|| self.transaction.snapshot(&shared.oracle, &shared.recent))
+    }
+
+    /// The statements that follow, up to `end_implicit`, are one transaction.
+    pub fn begin_implicit(&mut self) {
+        self.transaction.begin_implicit();
+    }
+
+    /// Commits what has been done since `begin_implicit`, unless a block was opened.
+    pub fn end_implicit(&mut self) -> BoxFuture<'_, Result<(), SqlError>> {
+        Box::pin(async move {
+            match self.transaction.end_implicit() {
+                Some(work) => tables::commit(&self.engine.shared, work).await,
+                None => Ok(()),
+            }
+        })
+    }
+
     /// A described statement that returns nothing.
     pub(crate) fn nothing() -> Described {
         Described::default()
+    }
+}
+
+/// A statement that has not succeeded yet: if it ends like this, by an error or because nobody waits for it any more, its
+/// transaction has failed.
+struct Unfinished<'a>(Option<&'a mut Session>);
+
+impl Drop for Unfinished<'_> {
+    fn drop(&mut self) {
+        if let Some(session) = &mut self.0 {
+            session.fail_transaction();
+        }
     }
 }
 
@@ -285,5 +350,6 @@ impl Drop for Session {
 }
 
 fn ends_transaction(statement: &Statement) -> bool {
-    matches!(statement, Statement::Commit | Statement::Rollback)
+    use sql::SavepointAction::RollBackTo;
+    matches!(statement, Statement::Commit | Statement::Rollback | Statement::Savepoint { action: RollBackTo, .. })
 }

@@ -5,8 +5,11 @@
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
+use datafusion_common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion_expr::{Expr, LogicalPlan, ScalarUDF, TableSource};
 use types::ObjectId;
+
+use crate::{PlanError, PlannedQuery};
 
 /// A catalog relation inside a logical plan. The engine walks the `TableScan`s of a planned query, takes this out of
 /// each ([`relation_of`]) and puts its own provider in.
@@ -14,6 +17,8 @@ use types::ObjectId;
 pub struct RelationSource {
     pub id: ObjectId,
     pub schema: SchemaRef,
+    /// What an UPDATE or DELETE changes ([`mark_target`]); other scans of the same table are not.
+    pub target: bool,
 }
 
 impl TableSource for RelationSource {
@@ -28,6 +33,18 @@ pub fn relation_of(plan: &LogicalPlan) -> Option<&RelationSource> {
         LogicalPlan::TableScan(scan) => scan.source.downcast_ref::<RelationSource>(),
         _ => None,
     }
+}
+
+/// Marks the one relation in FROM as what the statement changes. Subqueries may read it too: their scans stay as they are.
+pub fn mark_target(mut planned: PlannedQuery) -> Result<PlannedQuery, PlanError> {
+    let marked = planned.logical.transform_down(|node| {
+        let Some(relation) = relation_of(&node).cloned() else { return Ok(Transformed::no(node)) };
+        let LogicalPlan::TableScan(mut scan) = node else { return Ok(Transformed::no(node)) };
+        scan.source = Arc::new(RelationSource { target: true, ..relation });
+        Ok(Transformed::new(LogicalPlan::TableScan(scan), true, TreeNodeRecursion::Stop))
+    });
+    planned.logical = marked.map_err(PlanError::from)?.data;
+    Ok(planned)
 }
 
 /// What the engine adds to a catalog snapshot for one session.

@@ -60,6 +60,12 @@ pub trait BackendSession: Send + 'static {
     ) -> BoxFuture<'a, Result<Response, SqlError>>;
     fn execute_simple(&mut self, statement: &Self::Statement) -> BoxFuture<'_, Result<Response, SqlError>>;
     fn transaction_status(&self) -> TransactionStatus;
+    /// The statements that follow are one transaction, up to `end_implicit`.
+    fn begin_implicit(&mut self);
+    /// Commits them, unless they have opened a block.
+    fn end_implicit(&mut self) -> BoxFuture<'_, Result<(), SqlError>>;
+    /// How long the client may do nothing while a block is open.
+    fn idle_in_transaction_timeout(&self) -> Option<Duration>;
     fn fail_transaction(&mut self);
     /// Taken once, when the session starts.
     fn notices(&mut self) -> UnboundedReceiver<Notice>;

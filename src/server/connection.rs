@@ -78,6 +78,18 @@ where
     async fn serve(&mut self) -> Result<Infallible, Failure> {
         self.ready().await?;
         loop {
+            let timeout = match self.session.transaction_status() {
+                TransactionStatus::Idle => None,
+                TransactionStatus::InTransaction | TransactionStatus::Failed => {
+                    self.session.idle_in_transaction_timeout()
+                }
+            };
+            let idle = async {
+                match timeout {
+                    Some(timeout) => tokio::time::sleep(timeout).await,
+                    None => std::future::pending().await,
+                }
+            };
             let incoming = tokio::select! {
                 biased;
                 notice = self.output.idle_notice() => {
@@ -86,6 +98,7 @@ where
                     continue;
                 }
                 incoming = self.reader.next() => incoming?,
+                () = idle => return Err(Failure::Fatal(idle_in_transaction())),
             };
             match incoming {
                 Incoming::Message(message) => self.handle(message).await?,
@@ -107,6 +120,10 @@ where
             Message::Query(query) => return self.simple_query(&query.query).await,
             Message::Sync(_) => {
                 self.skipping = false;
+                match self.end_implicit().await {
+                    Err(Failure::Sql(error)) => self.report(&error)?,
+                    done => done?,
+                }
                 return self.ready().await;
             }
             Message::Flush(_) => return Ok(self.output.writer.flush().await?),
@@ -143,9 +160,7 @@ where
 
     /// Sends an error; a transaction block it happened in has failed.
     pub(crate) fn report(&mut self, error: &SqlError) -> Result<(), Failure> {
-        if self.session.transaction_status() == TransactionStatus::InTransaction {
-            self.session.fail_transaction();
-        }
+        self.session.fail_transaction();
         if error.state == SqlState::InternalError {
             tracing::error!(session = self.session.id(), message = %error.message, "statement failed");
         }
@@ -183,6 +198,12 @@ where
     pub(crate) fn deallocate(&mut self, statement: &S::Statement) -> bool {
         S::deallocates(statement).is_some_and(|name| self.registry.close_statement(&name))
     }
+}
+
+/// The farewell to a client that keeps a transaction open and does nothing.
+fn idle_in_transaction() -> SqlError {
+    let message = "terminating connection due to idle-in-transaction timeout";
+    SqlError::new(SqlState::IdleInTransactionSessionTimeout, message)
 }
 
 /// Tells the client why its connection ends, if it still listens.

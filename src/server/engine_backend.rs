@@ -81,6 +81,18 @@ impl BackendSession for Session {
         Session::transaction_status(self)
     }
 
+    fn begin_implicit(&mut self) {
+        Session::begin_implicit(self);
+    }
+
+    fn end_implicit(&mut self) -> BoxFuture<'_, Result<(), SqlError>> {
+        Session::end_implicit(self)
+    }
+
+    fn idle_in_transaction_timeout(&self) -> Option<Duration> {
+        Session::idle_in_transaction_timeout(self)
+    }
+
     fn fail_transaction(&mut self) {
         Session::fail_transaction(self);
     }

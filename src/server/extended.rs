@@ -145,6 +145,8 @@ where
         if matches!(state, PortalState::Ready(_)) && self.deallocate(&statement) {
             return self.complete("DEALLOCATE".to_owned());
         }
+        // Whatever comes up to Sync is one transaction.
+        self.session.begin_implicit();
         let Connection { reader, output, session, signals, .. } = self;
         let timeout = session.statement_timeout();
         // If this is interrupted or fails, the portal stays `Done`: it cannot run again.

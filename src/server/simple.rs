@@ -1,6 +1,7 @@
 //! The simple query protocol: a text of any number of statements, executed and answered one by one.
 //!
-//! The whole text is parsed first; the first error ends it, and what was answered before stays answered.
+//! The whole text is parsed first; the first error ends it. Several statements are one transaction, committed before the
+//! last of them is answered, unless they open and end blocks themselves.
 
 use engine::Response;
 use pgwire::messages::response::EmptyQueryResponse;
@@ -37,14 +38,29 @@ where
         if statements.is_empty() {
             return self.output.writer.send(&EmptyQueryResponse::new());
         }
-        for statement in statements {
+        let (last, together) = (statements.len() - 1, statements.len() > 1);
+        for (position, statement) in statements.into_iter().enumerate() {
+            if together {
+                self.session.begin_implicit();
+            }
             let tag = match self.deallocate(&statement) {
                 true => "DEALLOCATE".to_owned(),
                 false => self.run_statement(&statement).await?,
             };
+            if position == last {
+                self.end_implicit().await?;
+            }
             self.complete(tag)?;
         }
         Ok(())
+    }
+
+    /// Commits what the statements of a message, or of a pipeline up to its Sync, have done together.
+    pub(crate) async fn end_implicit(&mut self) -> Result<(), Failure> {
+        let Connection { reader, session, signals, .. } = self;
+        let timeout = session.statement_timeout();
+        let work = async { Ok(session.end_implicit().await?) };
+        interruptible(signals, reader, timeout, work).await
     }
 
     async fn run_statement(&mut self, statement: &S::Statement) -> Result<String, Failure> {

@@ -118,7 +118,8 @@ where
         | Statement::Flush
         | Statement::Wait
         | Statement::CancelJobs { .. }
-        | Statement::Begin
+        | Statement::Begin(_)
+        | Statement::SetTransaction { .. }
         | Statement::Commit
         | Statement::Rollback
         | Statement::Savepoint { .. }

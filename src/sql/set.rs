@@ -5,19 +5,19 @@ use sqlparser::tokenizer::Token;
 
 use crate::error::Failure;
 use crate::show::parse_parameter_name;
-use crate::statement::Statement;
+use crate::statement::{Statement, TransactionModes};
 use crate::tokens::{self, Parsed, accept, accept_all, accept_one, expect, unexpected};
 use crate::{options, transaction};
 
 pub(crate) fn parse(p: &mut Parser) -> Parsed<Statement> {
     expect(p, "SET")?;
     if accept_all(p, &["SESSION", "CHARACTERISTICS", "AS", "TRANSACTION"]) {
-        return set_transaction(p, false, "default_transaction_");
+        return set_transaction(p, true);
     }
     let scope = accept_one(p, &["SESSION", "LOCAL"]);
     let local = scope == Some("LOCAL");
     if accept(p, "TRANSACTION") {
-        return set_transaction(p, true, "transaction_");
+        return set_transaction(p, false);
     }
     if accept_all(p, &["TIME", "ZONE"]) {
         return parse_value(p, local, "timezone".to_owned());
@@ -65,18 +65,12 @@ fn parse_one_value(p: &mut Parser) -> Parsed<String> {
     }
 }
 
-/// The isolation level if given, else the access mode: only these can be shown again.
-fn set_transaction(p: &mut Parser, local: bool, prefix: &str) -> Parsed<Statement> {
+fn set_transaction(p: &mut Parser, session: bool) -> Parsed<Statement> {
     let modes = transaction::parse_modes(p)?;
-    let (name, value) = match (modes.isolation, modes.read_only) {
-        (Some(level), _) => ("isolation", level),
-        (None, Some(read_only)) => ("read_only", if read_only { "on" } else { "off" }.to_owned()),
-        (None, None) if modes.deferrable.is_some() => {
-            ("deferrable", if modes.deferrable == Some(true) { "on" } else { "off" }.to_owned())
-        }
-        (None, None) => return Err(unexpected(p, "a transaction mode")),
-    };
-    Ok(Statement::Set { local, name: format!("{prefix}{name}"), value: Some(value) })
+    if modes == TransactionModes::default() {
+        return Err(unexpected(p, "a transaction mode"));
+    }
+    Ok(Statement::SetTransaction { session, modes })
 }
 
 /// `RESET name | ALL | TIME ZONE | SESSION AUTHORIZATION`.

@@ -58,12 +58,17 @@ pub enum Statement {
     CancelJobs {
         ids: Vec<u32>,
     },
-    Begin,
+    Begin(TransactionModes),
+    /// SET TRANSACTION, or what the session's transactions start with.
+    SetTransaction {
+        session: bool,
+        modes: TransactionModes,
+    },
     Commit,
     Rollback,
-    /// SAVEPOINT, RELEASE, ROLLBACK TO: accepted inside a transaction block.
     Savepoint {
-        tag: &'static str,
+        action: SavepointAction,
+        name: String,
     },
     DiscardAll,
     /// `UNLISTEN …`: nothing to do without LISTEN, but drivers send it when they return a connection to their pool.
@@ -187,6 +192,41 @@ pub struct Drop {
     pub names: Vec<ast::ObjectName>,
     pub if_exists: bool,
     pub cascade: bool,
+}
+
+/// `ISOLATION LEVEL …`, `READ ONLY`, …; `None`: not said.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TransactionModes {
+    /// In lower case.
+    pub isolation: Option<String>,
+    pub read_only: Option<bool>,
+    pub deferrable: Option<bool>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SavepointAction {
+    Define,
+    Release,
+    RollBackTo,
+}
+
+impl SavepointAction {
+    /// The command as errors name it.
+    pub fn command(self) -> &'static str {
+        match self {
+            SavepointAction::Define => "SAVEPOINT",
+            SavepointAction::Release => "RELEASE SAVEPOINT",
+            SavepointAction::RollBackTo => "ROLLBACK TO SAVEPOINT",
+        }
+    }
+
+    pub fn tag(self) -> &'static str {
+        match self {
+            SavepointAction::Define => "SAVEPOINT",
+            SavepointAction::Release => "RELEASE",
+            SavepointAction::RollBackTo => "ROLLBACK",
+        }
+    }
 }
 
 #[derive(Debug, Clone)]

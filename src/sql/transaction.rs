@@ -1,10 +1,10 @@
-//! BEGIN, COMMIT, ROLLBACK and savepoints. Modes are read and checked, but every read is strictly serializable anyway.
+//! BEGIN, COMMIT, ROLLBACK, savepoints, and the modes of a transaction.
 
 use sqlparser::parser::Parser;
 use sqlparser::tokenizer::Token;
 
 use crate::error::Failure;
-use crate::statement::Statement;
+use crate::statement::{SavepointAction, Statement, TransactionModes};
 use crate::tokens::{self, Parsed, accept, accept_all, accept_one, expect, peek_word, unexpected};
 
 pub(crate) fn parse(p: &mut Parser) -> Parsed<Statement> {
@@ -12,22 +12,16 @@ pub(crate) fn parse(p: &mut Parser) -> Parsed<Statement> {
     match accept_one(p, &["BEGIN", "START", "COMMIT", "END", "ROLLBACK", "ABORT", "SAVEPOINT", "RELEASE"]) {
         Some("BEGIN") => {
             accept_one(p, &["WORK", "TRANSACTION"]);
-            parse_modes(p)?;
-            Ok(Statement::Begin)
+            Ok(Statement::Begin(parse_modes(p)?))
         }
         Some("START") => {
             expect(p, "TRANSACTION")?;
-            parse_modes(p)?;
-            Ok(Statement::Begin)
+            Ok(Statement::Begin(parse_modes(p)?))
         }
-        Some("SAVEPOINT") => {
-            p.parse_identifier()?;
-            Ok(Statement::Savepoint { tag: "SAVEPOINT" })
-        }
+        Some("SAVEPOINT") => savepoint(p, SavepointAction::Define),
         Some("RELEASE") => {
             accept(p, "SAVEPOINT");
-            p.parse_identifier()?;
-            Ok(Statement::Savepoint { tag: "RELEASE" })
+            savepoint(p, SavepointAction::Release)
         }
         Some(verb) => {
             if accept(p, "PREPARED") {
@@ -40,8 +34,7 @@ pub(crate) fn parse(p: &mut Parser) -> Parsed<Statement> {
             accept_one(p, &["WORK", "TRANSACTION"]);
             if verb == "ROLLBACK" && accept(p, "TO") {
                 accept(p, "SAVEPOINT");
-                p.parse_identifier()?;
-                return Ok(Statement::Savepoint { tag: "ROLLBACK" });
+                return savepoint(p, SavepointAction::RollBackTo);
             }
             let place = tokens::here(p);
             if accept_all(p, &["AND", "CHAIN"]) {
@@ -54,16 +47,13 @@ pub(crate) fn parse(p: &mut Parser) -> Parsed<Statement> {
     }
 }
 
-#[derive(Debug, Default)]
-pub(crate) struct Modes {
-    pub(crate) isolation: Option<String>,
-    pub(crate) read_only: Option<bool>,
-    pub(crate) deferrable: Option<bool>,
+fn savepoint(p: &mut Parser, action: SavepointAction) -> Parsed<Statement> {
+    Ok(Statement::Savepoint { action, name: tokens::folded(&p.parse_identifier()?) })
 }
 
 /// `ISOLATION LEVEL … | READ ONLY | READ WRITE | [NOT] DEFERRABLE`, any number, commas optional.
-pub(crate) fn parse_modes(p: &mut Parser) -> Parsed<Modes> {
-    let mut modes = Modes::default();
+pub(crate) fn parse_modes(p: &mut Parser) -> Parsed<TransactionModes> {
+    let mut modes = TransactionModes::default();
     while !tokens::at_end(p) {
         if accept_all(p, &["ISOLATION", "LEVEL"]) {
             modes.isolation = Some(parse_isolation(p)?);

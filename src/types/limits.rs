@@ -40,3 +40,7 @@ pub const CHECKPOINT_INPUT_PART: usize = 16;
 pub const MANIFESTS_KEPT: usize = 3;
 /// Largest value of a text or an array, as in Postgres.
 pub const VALUE_BYTES_MAX: usize = 0x3fff_ffff;
+/// Rows and tables that open transactions may hold locked, all together: half a gigabyte at most.
+pub const LOCKS_MAX: usize = 8 * 1024 * 1024;
+/// Savepoints of one transaction.
+pub const SAVEPOINTS_MAX: usize = 10_000;

@@ -21,6 +21,7 @@ mod running_sources;
 mod script;
 mod sessions;
 mod subscriptions;
+mod transactions;
 
 use process::{Options, Place, Server};
 

@@ -12,6 +12,6 @@ mod row_subquery;
 mod run;
 mod source_scan;
 
-pub(crate) use lookup::key_present;
+pub(crate) use lookup::rows_by_key;
 pub(crate) use produced::{RowSender, produced};
-pub(crate) use run::{explain_physical, run};
+pub(crate) use run::{Reading, explain_physical, pinned, run};

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
@@ -12,7 +13,7 @@ use datafusion::logical_expr::{Expr, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
-use operators::arrangement::Shard;
+use operators::arrangement::{Overlay, Shard};
 
 use coordinator::oracle::Pin;
 
@@ -22,6 +23,8 @@ pub struct RelationProvider {
     pub schema: SchemaRef,
     pub shards: Shards,
     pub pin: Arc<Pin>,
+    /// What the reading transaction has done to it.
+    pub own: Option<Arc<Overlay>>,
 }
 
 #[derive(Clone)]
@@ -57,7 +60,14 @@ impl TableProvider for RelationProvider {
             let partition = ShardPartition { schema: schema.clone(), columns: columns.clone(), shard, pin };
             Arc::new(partition) as Arc<dyn PartitionStream>
         };
-        let partitions = self.shards.0.iter().map(partition).collect();
+        let partitions = match &self.own {
+            None => self.shards.0.iter().map(partition).collect(),
+            // What the transaction has taken away may lie in any shard.
+            Some(own) => {
+                let (shards, pin, overlay) = (self.shards.clone(), self.pin.clone(), own.clone());
+                vec![Arc::new(OwnPartition { schema: schema.clone(), columns, shards, pin, overlay }) as _]
+            }
+        };
         let scan = StreamingTableExec::try_new(schema.clone(), partitions, None, vec![], false, limit)?;
         Ok(Arc::new(scan))
     }
@@ -85,13 +95,45 @@ impl PartitionStream for ShardPartition {
         let pin = self.pin.clone();
         let batches = self.shard.snapshot(pin.epoch()).batches(Some(&self.columns));
         let schema = self.schema.clone();
-        let renamed = batches.map(move |batch| {
+        let named = batches.map(move |batch| {
             let _held = &pin;
-            let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-            let columns = batch.columns().to_vec();
-            Ok(arrow::array::RecordBatch::try_new_with_options(schema.clone(), columns, &options)?)
+            renamed(&schema, &batch)
         });
-        let stream = futures::stream::iter(renamed);
+        let stream = futures::stream::iter(named);
         Box::pin(RecordBatchStreamAdapter::new(self.schema.clone(), stream))
     }
+}
+
+/// A whole relation as a transaction sees it that has changed it.
+#[derive(Debug)]
+struct OwnPartition {
+    schema: SchemaRef,
+    columns: Vec<usize>,
+    shards: Shards,
+    pin: Arc<Pin>,
+    overlay: Arc<Overlay>,
+}
+
+impl PartitionStream for OwnPartition {
+    fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    fn execute(&self, _context: Arc<TaskContext>) -> SendableRecordBatchStream {
+        let pin = self.pin.clone();
+        let snapshots: Vec<_> = self.shards.0.iter().map(|shard| shard.snapshot(pin.epoch())).collect();
+        let batches = self.overlay.over(snapshots.into_iter().flat_map(|snapshot| snapshot.batches(None)));
+        let (schema, columns) = (self.schema.clone(), self.columns.clone());
+        let projected = batches.map(move |batch| {
+            let _held = &pin;
+            renamed(&schema, &batch.project(&columns)?)
+        });
+        Box::pin(RecordBatchStreamAdapter::new(self.schema.clone(), futures::stream::iter(projected)))
+    }
+}
+
+/// The batch under the names of the plan.
+fn renamed(schema: &SchemaRef, batch: &RecordBatch) -> Result<RecordBatch> {
+    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    Ok(RecordBatch::try_new_with_options(schema.clone(), batch.columns().to_vec(), &options)?)
 }

@@ -1,17 +1,19 @@
 //! Executes a planned query at one epoch.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch};
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DataFusionError, ParamValues, ScalarValue};
-use datafusion::datasource::provider_as_source;
+use datafusion::datasource::{MemTable, provider_as_source};
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::{Expr, LogicalPlan, ScalarUDF};
 use datafusion::physical_plan::{ExecutionPlan, displayable, execute_stream};
 use datafusion::prelude::SessionConfig;
 use futures::StreamExt;
-use plan::{PlannedQuery, RowSubquery, relation_of};
+use operators::arrangement::Overlay;
+use plan::{PlannedQuery, RelationSource, RowSubquery, relation_of};
 use tokio::task::JoinError;
 use types::{ObjectId, SqlError, SqlState, ToSqlState};
 
@@ -33,9 +35,10 @@ pub(crate) async fn run(
     shared: Arc<Shared>,
     planned: PlannedQuery,
     parameters: Vec<ArrayRef>,
+    reading: Reading,
 ) -> Result<RowStream, SqlError> {
     let handle = shared.query_handle.clone();
-    let prepared = handle.spawn(async move { prepare(&shared, planned, parameters).await });
+    let prepared = handle.spawn(async move { prepare(&shared, planned, parameters, reading).await });
     let (plan, state, schema) = AbortOnDrop(prepared).joined().await??;
     Ok(produced(&handle, QUEUE_BATCHES_MAX, |sender| async move {
         let mut stream = execute_stream(plan, state.task_ctx()).map_err(error)?;
@@ -51,17 +54,55 @@ pub(crate) async fn run(
 
 /// The physical plan as text, for EXPLAIN VERBOSE.
 pub(crate) async fn explain_physical(shared: &Arc<Shared>, planned: PlannedQuery) -> Result<Vec<String>, SqlError> {
-    let (plan, _, _) = prepare(shared, planned, vec![]).await?;
+    let (plan, _, _) = prepare(shared, planned, vec![], Reading::default()).await?;
     let text = displayable(plan.as_ref()).indent(false).to_string();
     Ok(text.lines().map(str::to_string).collect())
 }
 
+/// What a statement reads beside what is committed.
+#[derive(Clone, Default)]
+pub(crate) struct Reading {
+    /// The epoch, if it has been chosen.
+    pub pin: Option<Arc<Pin>>,
+    /// What the transaction has done to tables.
+    pub own: Arc<HashMap<ObjectId, Arc<Overlay>>>,
+    /// Rows that stand for all of the target's (`plan::mark_target`).
+    pub target: Option<RecordBatch>,
+}
+
+/// The same with its epoch.
+struct ReadView {
+    pin: Arc<Pin>,
+    own: Arc<HashMap<ObjectId, Arc<Overlay>>>,
+    target: Option<RecordBatch>,
+}
+
+/// The epoch at which a query reads, chosen now unless it has been; waits until all that it reads has sealed it.
+///
+/// Errors: 72000 if a relation is younger than the epoch of a transaction that reads at one instant.
+pub(crate) async fn pinned(shared: &Shared, planned: &PlannedQuery, reading: &Reading) -> Result<Arc<Pin>, SqlError> {
+    let kept: Vec<ObjectId> = planned.relations.iter().copied().filter(|id| shared.relation(*id).is_some()).collect();
+    let pin = match &reading.pin {
+        None => Arc::new(shared.oracle.pin(&kept)),
+        Some(pin) => {
+            kept.iter().try_for_each(|id| shared.oracle.pin_at(*id, pin.epoch()).map(drop))?;
+            pin.clone()
+        }
+    };
+    shared.oracle.wait_sealed(&kept, pin.epoch()).await?;
+    Ok(pin)
+}
+
 type Prepared = (Arc<dyn ExecutionPlan>, SessionState, arrow::datatypes::SchemaRef);
 
-async fn prepare(shared: &Arc<Shared>, planned: PlannedQuery, parameters: Vec<ArrayRef>) -> Result<Prepared, SqlError> {
-    let kept: Vec<ObjectId> = planned.relations.iter().copied().filter(|id| shared.relation(*id).is_some()).collect();
-    let pin = Arc::new(shared.oracle.pin(&kept));
-    shared.oracle.wait_sealed(&kept, pin.epoch()).await?;
+async fn prepare(
+    shared: &Arc<Shared>,
+    planned: PlannedQuery,
+    parameters: Vec<ArrayRef>,
+    reading: Reading,
+) -> Result<Prepared, SqlError> {
+    let pin = pinned(shared, &planned, &reading).await?;
+    let view = ReadView { pin, own: reading.own, target: reading.target };
     let (schema, zone) = (planned.schema.clone(), planned.time_zone);
     let mut logical = planned.logical;
     if !parameters.is_empty() {
@@ -75,24 +116,24 @@ async fn prepare(shared: &Arc<Shared>, planned: PlannedQuery, parameters: Vec<Ar
         Some(rows) => session_state(1, Some(rows)),
         None => session_state(std::thread::available_parallelism().map_or(1, |n| n.get()), None),
     };
-    let logical = readable(shared, logical, &pin, &zone)?;
+    let logical = readable(shared, logical, &view, &zone)?;
     let physical = state.create_physical_plan(&logical).await.map_err(error)?;
     Ok((physical, state, schema))
 }
 
 /// A plan that DataFusion can run: windows lowered, providers under the scans, also of subqueries that run per row.
 /// `zone`: the session's time zone.
-fn readable(shared: &Arc<Shared>, logical: LogicalPlan, pin: &Arc<Pin>, zone: &str) -> Result<LogicalPlan, SqlError> {
+fn readable(shared: &Arc<Shared>, logical: LogicalPlan, view: &ReadView, zone: &str) -> Result<LogicalPlan, SqlError> {
     let logical = plan::lower_windows_for_batch(logical).map_err(|e| e.to_sql_error())?;
     let logical = plan::lower_scalars_for_batch(logical, zone).map_err(|e| e.to_sql_error())?;
-    let logical = attach_providers(shared, logical, pin)?;
-    bind_subqueries(shared, logical, pin, zone)
+    let logical = attach_providers(shared, logical, view)?;
+    bind_subqueries(shared, logical, view, zone)
 }
 
 fn bind_subqueries(
     shared: &Arc<Shared>,
     logical: LogicalPlan,
-    pin: &Arc<Pin>,
+    view: &ReadView,
     zone: &str,
 ) -> Result<LogicalPlan, SqlError> {
     let mut state = None;
@@ -103,7 +144,7 @@ fn bind_subqueries(
                 let Some(query) = RowSubquery::of(&expr).cloned() else { return Ok(Transformed::no(expr)) };
                 let Expr::ScalarFunction(call) = expr else { unreachable!("a subquery is a call") };
                 check_bounded(shared, &query.plan).map_err(external)?;
-                let plan = readable(shared, query.plan.as_ref().clone(), pin, zone).map_err(external)?;
+                let plan = readable(shared, query.plan.as_ref().clone(), view, zone).map_err(external)?;
                 // One partition: nothing is spawned for a few rows.
                 let state = state.get_or_insert_with(|| Arc::new(session_state(1, None))).clone();
                 let function = ScalarUDF::from(BoundSubquery::new(query, plan, state));
@@ -137,12 +178,12 @@ fn session_state(partitions: usize, batch_rows: Option<usize>) -> SessionState {
 }
 
 /// Puts a provider at the pinned epoch under every scan of a catalog relation, also inside subqueries.
-fn attach_providers(shared: &Arc<Shared>, logical: LogicalPlan, pin: &Arc<Pin>) -> Result<LogicalPlan, SqlError> {
+fn attach_providers(shared: &Arc<Shared>, logical: LogicalPlan, view: &ReadView) -> Result<LogicalPlan, SqlError> {
     let mut failure = None;
     let attached = logical.transform_up_with_subqueries(|node| {
-        let Some(id) = relation_of(&node).map(|source| source.id) else { return Ok(Transformed::no(node)) };
+        let Some(relation) = relation_of(&node).cloned() else { return Ok(Transformed::no(node)) };
         let LogicalPlan::TableScan(mut scan) = node else { return Ok(Transformed::no(node)) };
-        match provider(shared, id, scan.source.schema(), pin) {
+        match provider(shared, &relation, view) {
             Ok(source) => scan.source = source,
             Err(error) => {
                 failure.get_or_insert(error);
@@ -158,20 +199,26 @@ fn attach_providers(shared: &Arc<Shared>, logical: LogicalPlan, pin: &Arc<Pin>) 
 
 fn provider(
     shared: &Arc<Shared>,
-    id: ObjectId,
-    schema: arrow::datatypes::SchemaRef,
-    pin: &Arc<Pin>,
+    relation: &RelationSource,
+    view: &ReadView,
 ) -> Result<Arc<dyn datafusion::logical_expr::TableSource>, SqlError> {
+    let (id, schema) = (relation.id, relation.schema.clone());
+    if let Some(rows) = view.target.as_ref().filter(|_| relation.target) {
+        let rows = rename(rows.clone(), &schema)?;
+        let table = MemTable::try_new(rows.schema(), vec![vec![rows]]).map_err(error)?;
+        return Ok(provider_as_source(Arc::new(table)));
+    }
     if let Some(relation) = shared.relation(id) {
         // It may have failed since its epoch was waited for.
         if let Some(error) = shared.oracle.failure(id) {
             return Err(error);
         }
-        if let Some(error) = relation.error_at(pin.epoch()) {
+        if let Some(error) = relation.error_at(view.pin.epoch()) {
             return Err(error);
         }
-        let shards = Shards(relation.shards.clone());
-        return Ok(provider_as_source(Arc::new(RelationProvider { schema, shards, pin: pin.clone() })));
+        let (shards, own) = (Shards(relation.shards.clone()), view.own.get(&id).cloned());
+        let provider = RelationProvider { schema, shards, pin: view.pin.clone(), own };
+        return Ok(provider_as_source(Arc::new(provider)));
     }
     if let Some(source) = shared.unstored_source(id) {
         return Ok(provider_as_source(Arc::new(SourceProvider { source, schema })));

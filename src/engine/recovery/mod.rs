@@ -69,7 +69,7 @@ pub(crate) fn open(config: EngineConfig) -> Result<Engine, SqlError> {
     remove_interrupted(shared)?;
     register_sources(shared, &beyond)?;
     for (table, watermark) in &beyond.payload.table_watermarks {
-        shared.tables.raise_line(*table, *watermark);
+        shared.lines.raise(*table, *watermark);
     }
     log_incarnation(shared, &beyond);
     let rebuild = restore_dataflows(shared, &recovered, &beyond.payload)?;
@@ -246,7 +246,9 @@ fn start(
         relations: Mutex::default(),
         sources: Mutex::default(),
         ddl: tokio::sync::Mutex::new(()),
-        tables: Default::default(),
+        lines: Default::default(),
+        locks: Arc::default(),
+        recent: Arc::default(),
         jobs: Default::default(),
         sessions: Arc::new(SessionRegistry::new(config.sessions)),
         query_handle: queries.handle().clone(),

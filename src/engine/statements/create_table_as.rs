@@ -38,7 +38,8 @@ pub(super) async fn execute(
     // Refuses options nobody knows; a table that is filled once has no watermark.
     watermark(create, &planned.schema)?;
     let schema_ref = arrow_schema(&columns);
-    let batches = query::collect(&context, planned, &[]).await?;
+    let reading = session.reading(&planned);
+    let batches = query::collect(&context, planned, &[], reading).await?;
     let named = |batch: &RecordBatch| RecordBatch::try_new(schema_ref.clone(), batch.columns().to_vec());
     let batches = batches.iter().map(named).collect::<Result<Vec<_>, _>>();
     let rows = write::concat(&schema_ref, &batches.map_err(|e| SqlError::internal(e.to_string()))?)?;

@@ -3,12 +3,13 @@
 use arrow::array::ArrayRef;
 use arrow::datatypes::DataType;
 use sql::{Delete, ast};
-use types::{DeltaBatch, SqlError};
+use types::SqlError;
 
-use super::write::{self, Target, Writing};
-use super::{Context, query};
+use super::write::{self, Target};
+use super::{Context, found_rows, query};
 use crate::api::{Described, Response};
 use crate::session::Session;
+use crate::tables::Written;
 
 pub(crate) fn describe(
     context: &Context,
@@ -27,20 +28,15 @@ pub(crate) async fn execute(
     parameters: &[ArrayRef],
 ) -> Result<Response, SqlError> {
     let context = session.context();
-    let target = Target::resolve(&context, &delete.table)?;
+    let target = Target::open(session, &context, &delete.table).await?;
     target.check_updatable()?;
-    write::check_own_writes(session, &target)?;
-    let writer = context.shared.tables.get(target.object.id);
-    let mut writing = Writing::lock(&context, &target, &writer).await;
-    writing.settle().await?;
     let found = affected_rows(&target, &delete.table, delete.alias.as_ref(), vec![], delete.selection.as_ref())?;
     let hints: Vec<Option<DataType>> = parameters.iter().map(|p| Some(p.data_type().clone())).collect();
     let planned = query::plan(&context, &found, &hints)?;
-    let batches = query::collect(&context, planned, parameters).await?;
-    let width = target.schema.fields().len();
-    let rows = write::concat(&target.schema, &query::with_schema(batches, &target.schema, 0..width)?)?;
-    write::commit_delta(session, writing, DeltaBatch::inserts(rows.clone()).negate()).await?;
-    write::answer(&context, &target, &delete.returning, &rows, "DELETE")
+    let rows = found_rows::find(session, &context, &target, planned, parameters).await?.rows;
+    let response = write::answer(&context, &target, &delete.returning, &rows.rows, "DELETE")?;
+    session.transaction.work().write(target.written(Written::Deleted(rows)));
+    Ok(response)
 }
 
 /// `SELECT all columns, extra… FROM table [alias] WHERE selection` as an AST.

@@ -1,21 +1,24 @@
 //! DROP of every kind. Readers first; the catalog change is one journal entry, so a crash leaves all or nothing.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use catalog::{CatalogChange, CatalogError, CatalogObject, ObjectBody};
 use sql::ObjectKind;
 use types::{ObjectId, SqlError, SqlState, ToSqlState};
 
-use super::{error_views, names, tag};
+use super::{Context, error_views, names, tag};
 use crate::api::Response;
 use crate::clock::ClockMessage;
 use crate::dataflows;
 use crate::engine::Shared;
+use crate::locks::{Mode, Resource};
 use crate::session::Session;
 
 pub(crate) async fn execute(session: &mut Session, drop: &sql::Drop) -> Result<Response, SqlError> {
     let context = session.context();
     let shared = context.shared.clone();
+    lock_tables(session, &context, drop).await?;
     let _ddl = shared.ddl.lock().await;
     if drop.kind == ObjectKind::Schema {
         return drop_schemas(session, &shared, drop).await;
@@ -51,6 +54,27 @@ pub(crate) async fn execute(session: &mut Session, drop: &sql::Drop) -> Result<R
         done.await.map_err(|e| SqlError::internal(e.to_string()))??;
     }
     tag(format!("DROP {}", kind_name(drop.kind).to_uppercase()))
+}
+
+/// Waits until no open transaction has written what goes, and keeps others from writing it.
+async fn lock_tables(session: &mut Session, context: &Context, drop: &sql::Drop) -> Result<(), SqlError> {
+    let catalog = context.shared.catalog();
+    let mut ids: BTreeSet<ObjectId> = BTreeSet::new();
+    for name in &drop.names {
+        let (schema, name) = names::split(name)?;
+        match drop.kind {
+            ObjectKind::Schema => ids.extend(catalog.objects.values().filter(|o| o.schema == name).map(|o| o.id)),
+            ObjectKind::Source
+            | ObjectKind::Table
+            | ObjectKind::View
+            | ObjectKind::MaterializedView
+            | ObjectKind::Index => ids.extend(context.find(&catalog, schema.as_deref(), &name).map(|o| o.id)),
+        }
+    }
+    let all: BTreeSet<ObjectId> = ids.iter().flat_map(|id| catalog.cascade(*id)).collect();
+    let is_table = |id: &ObjectId| catalog.get(*id).is_some_and(|o| matches!(o.body, ObjectBody::Table(_)));
+    let locks: Vec<_> = all.into_iter().filter(is_table).map(|id| (Resource::Table(id), Mode::Exclusive)).collect();
+    session.lock(&locks).await
 }
 
 fn dependants_exist(object: &CatalogObject, others: &[&Arc<CatalogObject>]) -> SqlError {
@@ -101,7 +125,8 @@ pub(crate) fn remove(shared: &Shared, ids: Vec<ObjectId>, schemas: Vec<String>) 
         shared.jobs.cancel_building(id);
         if shared.relation(id).is_some() {
             dataflows::remove(shared, id);
-            shared.tables.forget(id);
+            shared.lines.forget(id);
+            shared.recent.forget(id);
             shared.late.forget(id);
         }
         if shared.lock_sources().remove(&id).is_some() {

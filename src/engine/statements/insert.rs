@@ -7,13 +7,14 @@ use arrow::compute::filter_record_batch;
 use arrow::datatypes::{DataType, Schema};
 use catalog::ColumnEntry;
 use sql::{Insert, OnConflict, ast};
-use types::{DeltaBatch, SqlError, SqlState};
+use types::{SqlError, SqlState};
 
-use super::write::{self, Target, Writing};
-use super::{Context, insert_rows, late_rows, names, query};
+use super::write::{self, Target};
+use super::{Context, insert_rows, late_rows, names, query, unique};
 use crate::api::{Described, Response};
+use crate::locks::{Mode, Resource};
 use crate::session::Session;
-use crate::tables::{self, TableChange};
+use crate::tables::{self, KeyedRows, Written};
 
 pub(crate) fn describe(
     context: &Context,
@@ -42,36 +43,79 @@ pub(crate) async fn execute(
             "Use ON CONFLICT DO NOTHING, or UPDATE the row.",
         ));
     }
-    let target = Target::resolve(&context, &insert.table)?;
+    let target = Target::open(session, &context, &insert.table).await?;
     target.check_insertable()?;
     let columns = insert_columns(&target, insert)?;
-    let given = source_rows(&context, &target, insert, &columns, parameters).await?;
+    let given = source_rows(session, &context, &target, insert, &columns, parameters).await?;
     let rows = complete(&context, &target, &columns, &given)?;
     target.check_not_null(&rows)?;
-    let writer = context.shared.tables.get(target.object.id);
-    let mut writing = Writing::lock(&context, &target, &writer).await;
-    let rows = match &target.body().primary_key {
-        key if key.is_empty() => rows,
-        key => {
-            write::check_own_writes(session, &target)?;
-            writing.settle().await?;
-            unique(&context, &target, key, rows, insert.on_conflict.clone())?
-        }
+    let rows = match target.body().primary_key.is_empty() {
+        true => append(session, &context, &target, rows).await?,
+        false => insert_unique(session, &context, &target, insert, rows).await?,
     };
-    let mut changes = vec![];
+    write::answer(&context, &target, &insert.returning, &rows, "INSERT 0")
+}
+
+/// Rows of a table without a key; those that are late are left out.
+async fn append(
+    session: &mut Session,
+    context: &Context,
+    target: &Target,
+    rows: RecordBatch,
+) -> Result<RecordBatch, SqlError> {
     let rows = match &target.body().watermark {
         Some(entry) => {
-            writing.settle().await?;
-            let line = context.shared.tables.line(target.object.id);
+            // What is late depends on the rows before: writers take turns.
+            session.lock(&[(Resource::Line(target.object.id), Mode::Exclusive)]).await?;
+            let committed = context.shared.lines.line(target.object.id);
+            let line = session.transaction.work().line(target.object.id).max(committed);
             let admitted = tables::admit(entry, line, &rows)?;
-            changes.extend(late_rows::leave_out(session, &target, &admitted));
+            for written in late_rows::leave_out(session, target, &admitted) {
+                session.transaction.work().write(written);
+            }
             admitted.rows
         }
         None => rows,
     };
-    changes.push(TableChange::new(target.object.id, DeltaBatch::inserts(rows.clone())));
-    write::commit_changes(session, writing, changes).await?;
-    write::answer(&context, &target, &insert.returning, &rows, "INSERT 0")
+    let line = tables::watermark_of(&target.object, &rows);
+    let work = session.transaction.work();
+    work.write(target.written(Written::Appended(rows.clone())));
+    line.into_iter().for_each(|line| work.raise_line(target.object.id, line));
+    Ok(rows)
+}
+
+/// Rows of a table with a key, whose keys are not taken.
+async fn insert_unique(
+    session: &mut Session,
+    context: &Context,
+    target: &Target,
+    insert: &Insert,
+    rows: RecordBatch,
+) -> Result<RecordBatch, SqlError> {
+    let key = &target.body().primary_key;
+    let keyed = KeyedRows::of(rows.clone(), key)?;
+    let all: Vec<usize> = (0..keyed.len()).collect();
+    session.lock(&keyed.keys.locks(target.object.id, all.clone())).await?;
+    let present = unique::present(session, context, target, &keyed, &all)?;
+    let mut seen: HashSet<&[u8]> = HashSet::with_capacity(keyed.len());
+    let mut fresh = Vec::with_capacity(keyed.len());
+    for row in all {
+        let taken = !seen.insert(keyed.keys.bytes(row)) || present.contains_key(&row);
+        if taken && insert.on_conflict == OnConflict::Error {
+            return Err(unique::duplicate(target, &keyed, row));
+        }
+        fresh.push(!taken);
+    }
+    let (rows, keyed) = match fresh.iter().all(|fresh| *fresh) {
+        true => (rows, keyed),
+        false => {
+            let rows = filter_record_batch(&rows, &BooleanArray::from(fresh));
+            let rows = rows.map_err(|e| SqlError::internal(e.to_string()))?;
+            (rows.clone(), KeyedRows::of(rows, key)?)
+        }
+    };
+    session.transaction.work().write(target.written(Written::Inserted(keyed)));
+    Ok(rows)
 }
 
 /// Columns of the table that the statement gives, in its order.
@@ -107,6 +151,7 @@ fn insert_columns(target: &Target, insert: &Insert) -> Result<Vec<usize>, SqlErr
 
 /// The given columns, coerced to the table's types.
 async fn source_rows(
+    session: &mut Session,
     context: &Context,
     target: &Target,
     insert: &Insert,
@@ -124,7 +169,8 @@ async fn source_rows(
     if width < columns.len() && !insert.columns.is_empty() {
         return Err(SqlError::new(SqlState::SyntaxError, "INSERT has more target columns than expressions"));
     }
-    let batches = query::collect(context, planned, parameters).await?;
+    let reading = session.reading(&planned);
+    let batches = query::collect(context, planned, parameters, reading).await?;
     let fields: Vec<_> = columns[..width].iter().map(|c| target.schema.field(*c).clone()).collect();
     let schema = std::sync::Arc::new(Schema::new(fields));
     let coerced: Result<Vec<RecordBatch>, SqlError> = batches
@@ -191,41 +237,4 @@ fn default_values(context: &Context, column: &ColumnEntry, text: &str, rows: usi
 /// An expression kept as text in the catalog.
 pub(super) fn stored_expr(text: &str) -> Result<ast::Expr, SqlError> {
     sql::parse_expression(text).map_err(|e| types::ToSqlState::to_sql_error(&e))
-}
-
-/// Drops or refuses rows whose key is taken, by a present row or by an earlier one of the statement.
-fn unique(
-    context: &Context,
-    target: &Target,
-    key: &[usize],
-    rows: RecordBatch,
-    on_conflict: OnConflict,
-) -> Result<RecordBatch, SqlError> {
-    let relation = context.shared.relation(target.object.id).expect("a table has its relation");
-    let keys = write::key_rows(&rows, key)?;
-    let mut seen: HashSet<&[u8]> = HashSet::new();
-    let owned: Vec<Vec<u8>> = (0..rows.num_rows()).map(|row| keys.row(row).as_ref().to_vec()).collect();
-    let mut fresh = Vec::with_capacity(rows.num_rows());
-    for (row, bytes) in owned.iter().enumerate() {
-        let taken = !seen.insert(bytes) || crate::reads::key_present(&relation, &rows, key, row);
-        if taken && on_conflict == OnConflict::Error {
-            return Err(duplicate(target, key, &rows, row));
-        }
-        fresh.push(!taken);
-    }
-    filter_record_batch(&rows, &BooleanArray::from(fresh)).map_err(|e| SqlError::internal(e.to_string()))
-}
-
-pub(crate) fn duplicate(target: &Target, key: &[usize], rows: &RecordBatch, row: usize) -> SqlError {
-    let names: Vec<&str> = key.iter().map(|c| target.object.columns[*c].name.as_str()).collect();
-    let values: Vec<String> = key
-        .iter()
-        .map(|c| arrow::util::display::array_value_to_string(rows.column(*c), row).unwrap_or_default())
-        .collect();
-    let message = format!("duplicate key value violates unique constraint \"{}_pkey\"", target.object.name);
-    SqlError::new(SqlState::UniqueViolation, message).with_detail(format!(
-        "Key ({})=({}) already exists.",
-        names.join(", "),
-        values.join(", ")
-    ))
 }

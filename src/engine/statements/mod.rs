@@ -14,6 +14,7 @@ pub mod delete;
 pub mod drop;
 mod error_views;
 pub mod explain;
+pub mod found_rows;
 pub mod insert;
 mod insert_rows;
 mod keeping_tables;
@@ -25,6 +26,7 @@ pub mod settings;
 pub mod show;
 pub mod subscribe;
 pub mod transaction;
+pub mod unique;
 pub mod update;
 pub mod write;
 
@@ -121,10 +123,14 @@ pub(crate) async fn execute(
     parsed: &ParsedStatement,
     parameters: &[ArrayRef],
 ) -> Result<Response, SqlError> {
+    transaction::check_modes(session, &parsed.statement)?;
+    if transaction::is_query(&parsed.statement) {
+        session.transaction.begun();
+    }
     if !is_definition(&parsed.statement) {
         return dispatch(session, parsed, parameters).await;
     }
-    transaction::check_definition(session)?;
+    transaction::before_definition(session).await?;
     let response = dispatch(session, parsed, parameters).await?;
     if let Response::Command { tag } = &response {
         session.transaction.defined(tag);
@@ -190,10 +196,11 @@ async fn execute_session(
         Statement::CancelJobs { ids } => settings::cancel_jobs(session, ids),
         Statement::Unlisten => tag("UNLISTEN"),
         Statement::DiscardAll => settings::discard_all(session).await,
-        Statement::Begin => transaction::begin(session),
+        Statement::Begin(modes) => transaction::begin(session, modes),
+        Statement::SetTransaction { session: all, modes } => transaction::set_transaction(session, *all, modes),
         Statement::Commit => transaction::commit(session).await,
         Statement::Rollback => transaction::rollback(session),
-        Statement::Savepoint { tag } => transaction::savepoint(session, tag),
+        Statement::Savepoint { action, name } => transaction::savepoint(session, *action, name),
         Statement::Prepare { name, statement } => prepare::prepare(session, name, statement),
         Statement::Execute { name, parameters: arguments } => {
             prepare::execute(session, name, arguments, parameters).await

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch};
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::datatypes::{DataType, Schema, SchemaRef};
 use futures::StreamExt;
 use plan::PlannedQuery;
 use sql::ast;
@@ -12,7 +12,7 @@ use types::{SqlError, ToSqlState};
 
 use super::Context;
 use crate::api::{Column, Described, Response, RowStream};
-use crate::reads;
+use crate::reads::{self, Reading};
 use crate::session::Session;
 
 pub(crate) fn plan(
@@ -42,7 +42,8 @@ pub(crate) async fn execute(
     let hints: Vec<Option<DataType>> = parameters.iter().map(|p| Some(p.data_type().clone())).collect();
     let planned = plan(&context, query, &hints)?;
     let columns = Column::of_schema(&planned.schema);
-    let stream = reads::run(context.shared.clone(), planned, parameters.to_vec()).await?;
+    let reading = session.reading(&planned);
+    let stream = reads::run(context.shared.clone(), planned, parameters.to_vec(), reading).await?;
     Ok(Response::Rows { columns, stream, tag: "SELECT" })
 }
 
@@ -51,8 +52,9 @@ pub(crate) async fn collect(
     context: &Context,
     planned: PlannedQuery,
     parameters: &[ArrayRef],
+    reading: Reading,
 ) -> Result<Vec<RecordBatch>, SqlError> {
-    let mut stream: RowStream = reads::run(context.shared.clone(), planned, parameters.to_vec()).await?;
+    let mut stream: RowStream = reads::run(context.shared.clone(), planned, parameters.to_vec(), reading).await?;
     let mut batches = vec![];
     while let Some(batch) = stream.next().await {
         batches.push(batch?);
@@ -71,4 +73,10 @@ pub(crate) fn with_schema(
             .map_err(|e| SqlError::internal(e.to_string()))
     };
     batches.into_iter().map(rename).collect()
+}
+
+/// The same columns, any of which may hold NULL.
+pub(crate) fn nullable(schema: &SchemaRef) -> SchemaRef {
+    let fields = schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true));
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }

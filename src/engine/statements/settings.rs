@@ -6,8 +6,8 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 use types::{ObjectId, SqlError, SqlState};
 
-use super::tag;
-use crate::api::Response;
+use super::{tag, transaction};
+use crate::api::{Response, TransactionStatus};
 use crate::clock::ClockMessage;
 use crate::parameters::Parameters;
 use crate::session::Session;
@@ -16,6 +16,9 @@ pub(crate) fn set(session: &mut Session, local: bool, name: &str, value: Option<
     if local && !session.transaction.is_open() {
         session.warning(SqlState::NoActiveSqlTransaction, "SET LOCAL can only be used in transaction blocks");
         return tag("SET");
+    }
+    if TRANSACTION_MODES.contains(&name.to_ascii_lowercase().as_str()) {
+        return set_mode(session, name, value);
     }
     remember(session, local, name);
     match value {
@@ -26,7 +29,41 @@ pub(crate) fn set(session: &mut Session, local: bool, name: &str, value: Option<
         }
         None => Arc::make_mut(&mut session.parameters).reset(name)?,
     }
+    if session.transaction.status() == TransactionStatus::Idle {
+        start_modes(session);
+    }
     tag("SET")
+}
+
+/// Modes of the transaction that is open; it starts with those of the same name with `default_` before it.
+const TRANSACTION_MODES: [&str; 3] = ["transaction_isolation", "transaction_read_only", "transaction_deferrable"];
+
+/// `SET transaction_read_only = …`: outside a block it is over with the statement.
+fn set_mode(session: &mut Session, name: &str, value: Option<&str>) -> Result<Response, SqlError> {
+    let name = name.to_ascii_lowercase();
+    let default = session.parameters.get(&format!("default_{name}"));
+    let value = value.map(str::to_string).or(default).unwrap_or_default();
+    // Tried on a copy: a value that does not fit is an error everywhere.
+    let mut parameters = (*session.parameters).clone();
+    parameters.set(&name, &value)?;
+    if session.transaction.status() != TransactionStatus::Idle {
+        transaction::check_mode(session, &name, &parameters.get(&name).unwrap_or_default())?;
+        session.parameters = Arc::new(parameters);
+    }
+    tag("SET")
+}
+
+/// The modes with which the next transaction starts.
+fn start_modes(session: &mut Session) {
+    for mode in TRANSACTION_MODES {
+        let default = session.parameters.get(&format!("default_{mode}"));
+        if session.parameters.get(mode) != default
+            && let Some(default) = default
+        {
+            // It was accepted as the default.
+            let _ = Arc::make_mut(&mut session.parameters).set(mode, &default);
+        }
+    }
 }
 
 /// What the open block has set.
@@ -64,7 +101,17 @@ pub(crate) fn end_block(session: &mut Session, committed: bool) {
         }
         _ => before_local.into_iter().collect(),
     };
-    for (name, value) in undone {
+    apply(session, undone);
+    start_modes(session);
+}
+
+/// At ROLLBACK TO: the parameters are again as they were.
+pub(crate) fn return_to(session: &mut Session, parameters: &Parameters) {
+    apply(session, parameters.all().map(|(name, value)| (name.clone(), Some(value.clone()))).collect());
+}
+
+fn apply(session: &mut Session, values: Vec<(String, Option<String>)>) {
+    for (name, value) in values {
         if session.parameters.get(&name) != value {
             let parameters = Arc::make_mut(&mut session.parameters);
             // Values that were accepted once; read-only parameters have not changed.
@@ -86,6 +133,9 @@ pub(crate) fn reset(session: &mut Session, name: Option<&str>) -> Result<Respons
             session.block_settings.before_local.clear();
             Arc::make_mut(&mut session.parameters).reset_all();
         }
+    }
+    if session.transaction.status() == TransactionStatus::Idle {
+        start_modes(session);
     }
     tag("RESET")
 }

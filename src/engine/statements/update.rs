@@ -1,15 +1,17 @@
 //! UPDATE: the rows a query finds, retracted and inserted again with the assigned values.
 
-use arrow::array::{ArrayRef, RecordBatch};
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::DataType;
 use sql::{Update, ast};
-use types::{DeltaBatch, SqlError, SqlState};
+use types::{SqlError, SqlState};
 
 use super::delete::affected_rows;
-use super::write::{self, Target, Writing};
-use super::{Context, insert, names, query};
+use super::found_rows::{self, FoundRows};
+use super::write::{self, Target};
+use super::{Context, insert, names, query, unique};
 use crate::api::{Described, Response};
 use crate::session::Session;
+use crate::tables::{KeyedRows, Written};
 
 pub(crate) fn describe(
     context: &Context,
@@ -29,12 +31,8 @@ pub(crate) async fn execute(
 ) -> Result<Response, SqlError> {
     let context = session.context();
     context.shared.check_memory()?;
-    let target = Target::resolve(&context, &update.table)?;
+    let target = Target::open(session, &context, &update.table).await?;
     target.check_updatable()?;
-    write::check_own_writes(session, &target)?;
-    let writer = context.shared.tables.get(target.object.id);
-    let mut writing = Writing::lock(&context, &target, &writer).await;
-    writing.settle().await?;
     let (assigned, found) = query_of(&target, update)?;
     let hints: Vec<Option<DataType>> = parameters.iter().map(|p| Some(p.data_type().clone())).collect();
     let planned = query::plan(&context, &found, &hints)?;
@@ -43,14 +41,16 @@ pub(crate) async fn execute(
         let entry = &target.object.columns[*column];
         write::check_assignable(value.data_type(), &entry.data_type, &entry.name)?;
     }
-    let batches = query::collect(&context, planned, parameters).await?;
-    let (before, after) = before_and_after(&context, &target, &assigned, batches)?;
+    let FoundRows { rows: before, values } = found_rows::find(session, &context, &target, planned, parameters).await?;
+    let after = updated(&context, &target, &assigned, &before, &values)?;
     target.check_not_null(&after)?;
-    check_keys(&context, &target, &before, &after)?;
-    let delta =
-        DeltaBatch::concat(&target.schema, &[DeltaBatch::inserts(before).negate(), DeltaBatch::inserts(after.clone())]);
-    write::commit_delta(session, writing, delta).await?;
-    write::answer(&context, &target, &update.returning, &after, "UPDATE")
+    let after = KeyedRows::of(after, &target.body().primary_key)?;
+    if !target.body().primary_key.is_empty() {
+        unique::check_updated(session, &context, &target, &before, &after).await?;
+    }
+    let response = write::answer(&context, &target, &update.returning, &after.rows, "UPDATE")?;
+    session.transaction.work().write(target.written(Written::Updated { before, after }));
+    Ok(response)
 }
 
 /// Assigned columns, and the query that finds the rows with the new values behind them.
@@ -79,46 +79,21 @@ fn query_of(target: &Target, update: &Update) -> Result<(Vec<usize>, ast::Query)
     Ok((assigned, found))
 }
 
-fn before_and_after(
+/// The rows with the assigned values, and what is generated from them.
+pub(crate) fn updated(
     context: &Context,
     target: &Target,
     assigned: &[usize],
-    batches: Vec<RecordBatch>,
-) -> Result<(RecordBatch, RecordBatch), SqlError> {
-    let width = target.schema.fields().len();
-    let before = write::concat(&target.schema, &query::with_schema(batches.clone(), &target.schema, 0..width)?)?;
-    let after: Result<Vec<RecordBatch>, SqlError> = batches
-        .iter()
-        .map(|batch| {
-            let mut arrays: Vec<ArrayRef> = batch.columns()[..width].to_vec();
-            for (i, column) in assigned.iter().enumerate() {
-                let entry = &target.object.columns[*column];
-                arrays[*column] = write::coerce(batch.column(width + i), &entry.data_type, &entry.name)?;
-            }
-            RecordBatch::try_new(target.schema.clone(), arrays).map_err(|e| SqlError::internal(e.to_string()))
-        })
-        .collect();
-    let after = write::concat(&target.schema, &after?)?;
-    Ok((before, insert::generate(context, target, after)?))
-}
-
-/// 23505 if a new key is taken by a row that stays, or twice by new rows.
-fn check_keys(context: &Context, target: &Target, before: &RecordBatch, after: &RecordBatch) -> Result<(), SqlError> {
-    let key = &target.body().primary_key;
-    if key.is_empty() {
-        return Ok(());
+    before: &KeyedRows,
+    values: &[ArrayRef],
+) -> Result<RecordBatch, SqlError> {
+    let mut arrays: Vec<ArrayRef> = before.rows.columns().to_vec();
+    for (value, column) in values.iter().zip(assigned) {
+        let entry = &target.object.columns[*column];
+        arrays[*column] = write::coerce(value, &entry.data_type, &entry.name)?;
     }
-    let relation = context.shared.relation(target.object.id).expect("a table has its relation");
-    let (old, new) = (write::key_rows(before, key)?, write::key_rows(after, key)?);
-    let leaving: std::collections::HashSet<Vec<u8>> =
-        (0..before.num_rows()).map(|row| old.row(row).as_ref().to_vec()).collect();
-    let mut seen = std::collections::HashSet::new();
-    for row in 0..after.num_rows() {
-        let bytes = new.row(row).as_ref().to_vec();
-        let taken = !leaving.contains(&bytes) && crate::reads::key_present(&relation, after, key, row);
-        if taken || !seen.insert(bytes) {
-            return Err(insert::duplicate(target, key, after, row));
-        }
-    }
-    Ok(())
+    // NULLs where none may be are found next.
+    let options = RecordBatchOptions::new().with_row_count(Some(before.len()));
+    let rows = RecordBatch::try_new_with_options(target.schema.clone(), arrays, &options);
+    insert::generate(context, target, rows.map_err(|e| SqlError::internal(e.to_string()))?)
 }

@@ -1,23 +1,22 @@
-//! What INSERT, UPDATE and DELETE share: the target table, its writer's lock, constraints, RETURNING, and the way of
-//! a delta into the journal or into the open transaction block.
+//! What INSERT, UPDATE and DELETE share: the target table, constraints, RETURNING. What they write is given to the
+//! session's transaction.
 
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, RecordBatch};
 use arrow::compute::concat_batches;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use arrow::row::{RowConverter, SortField};
 use catalog::{CatalogObject, ObjectBody, TableBody};
 use futures::StreamExt;
 use kernels::CompiledExpr;
 use sql::ast;
-use tokio::sync::MutexGuard;
-use types::{DeltaBatch, Epoch, SqlError, SqlState, ToSqlState, canonical};
+use types::{SqlError, SqlState, ToSqlState};
 
 use super::{Context, names};
 use crate::api::{Column, Response};
+use crate::locks::{Mode, Resource};
 use crate::session::Session;
-use crate::tables::{self, TableChange, TableWriter, Ticket, WriterState};
+use crate::tables::{RowsWritten, Written};
 
 /// A table that is being written.
 pub(crate) struct Target {
@@ -38,11 +37,32 @@ impl Target {
         Ok(Target { schema: object.arrow_schema(), object })
     }
 
+    /// The table for writing: until the transaction ends nobody drops it.
+    pub async fn open(session: &mut Session, context: &Context, name: &ast::ObjectName) -> Result<Target, SqlError> {
+        loop {
+            let target = Target::resolve(context, name)?;
+            let id = target.object.id;
+            session.lock(&[(Resource::Table(id), Mode::Share)]).await?;
+            // Whoever had it before may have dropped it.
+            if context.shared.catalog().get(id).is_some() {
+                return match context.shared.oracle.failure(id) {
+                    None => Ok(target),
+                    Some(failure) => Err(failure),
+                };
+            }
+        }
+    }
+
     pub fn body(&self) -> &TableBody {
         match &self.object.body {
             ObjectBody::Table(body) => body,
             _ => unreachable!("checked by resolve"),
         }
+    }
+
+    /// What a statement has done to the table.
+    pub fn written(&self, kind: Written) -> RowsWritten {
+        RowsWritten { table: self.object.id, keyed: !self.body().primary_key.is_empty(), kind, late: 0 }
     }
 
     /// UPDATE and DELETE need rows that can be taken back.
@@ -86,67 +106,6 @@ impl Target {
         }
         Ok(())
     }
-}
-
-/// Holds a table's writer lock; the latest writes are awaited on demand.
-pub(crate) struct Writing<'a> {
-    context: Context,
-    target: &'a Target,
-    state: MutexGuard<'a, WriterState>,
-}
-
-impl<'a> Writing<'a> {
-    pub async fn lock(context: &Context, target: &'a Target, writer: &'a TableWriter) -> Writing<'a> {
-        Writing { context: context.clone(), target, state: writer.lock.lock().await }
-    }
-
-    /// Waits until every earlier write of the table is visible, so that its rows can be read.
-    pub async fn settle(&mut self) -> Result<(), SqlError> {
-        let mut last: Option<Epoch> = None;
-        for pending in self.state.pending.drain(..) {
-            last = last.max(pending.await.ok());
-        }
-        if let Some(epoch) = last {
-            self.context.shared.oracle.wait_sealed(&[self.target.object.id], epoch).await?;
-        }
-        Ok(())
-    }
-
-    /// Appends a change and releases the lock. The ticket resolves when it is durable and admitted.
-    pub fn append(mut self, changes: Vec<TableChange>) -> Result<Ticket, SqlError> {
-        let mut ticket = tables::append(&self.context.shared, changes)?;
-        // The next writer may have to wait for this one too: share the answer.
-        let (tell, heard) = tokio::sync::oneshot::channel();
-        let (own, admitted) = tokio::sync::oneshot::channel();
-        let original = std::mem::replace(&mut ticket.admitted, admitted);
-        self.context.shared.query_handle.spawn(async move {
-            if let Ok(epoch) = original.await {
-                // Whoever no longer listens doesn't need it.
-                let _ = tell.send(epoch);
-                let _ = own.send(epoch);
-            }
-        });
-        self.state.pending.retain_mut(|pending| pending.is_terminated_or_empty());
-        self.state.pending.push(heard);
-        Ok(ticket)
-    }
-}
-
-/// Whether a receiver still waits; answered ones are kept until somebody settles.
-trait Waiting {
-    fn is_terminated_or_empty(&mut self) -> bool;
-}
-
-impl Waiting for tokio::sync::oneshot::Receiver<Epoch> {
-    fn is_terminated_or_empty(&mut self) -> bool {
-        !self.is_terminated()
-    }
-}
-
-/// Waits for the acknowledgement of a write.
-pub(crate) async fn acknowledged(ticket: Ticket) -> Result<Epoch, SqlError> {
-    let lost = |_| SqlError::new(SqlState::AdminShutdown, "the server is shutting down");
-    ticket.admitted.await.map_err(lost)
 }
 
 /// Evaluates `expr` per row and coerces it to a column's type, as an assignment does.
@@ -244,54 +203,6 @@ pub(crate) fn answer(
     let columns = Column::of_schema(&rows.schema());
     let stream = futures::stream::once(async move { Ok(rows) }).boxed();
     Ok(Response::Rows { columns, stream, tag: verb })
-}
-
-/// Sends a delta on its way: into the open block, or to the journal and then into an epoch.
-pub(crate) async fn commit_delta(
-    session: &mut Session,
-    writing: Writing<'_>,
-    delta: DeltaBatch,
-) -> Result<(), SqlError> {
-    let change = TableChange::new(writing.target.object.id, delta);
-    commit_changes(session, writing, vec![change]).await
-}
-
-/// The same for a write that concerns other tables too; all of it or nothing happens.
-pub(crate) async fn commit_changes(
-    session: &mut Session,
-    writing: Writing<'_>,
-    mut changes: Vec<TableChange>,
-) -> Result<(), SqlError> {
-    changes.retain(|change| !change.is_empty());
-    if changes.is_empty() {
-        return Ok(());
-    }
-    if session.transaction.is_open() {
-        drop(writing);
-        changes.into_iter().for_each(|change| session.transaction.write(change));
-        return Ok(());
-    }
-    acknowledged(writing.append(changes)?).await.map(|_| ())
-}
-
-/// Refuses a statement that would need to see the block's own writes.
-pub(crate) fn check_own_writes(session: &Session, target: &Target) -> Result<(), SqlError> {
-    if session.transaction.is_open() && session.transaction.wrote(target.object.id) {
-        return Err(SqlError::unsupported(
-            format!("table \"{}\" was already written in this transaction block", target.object.name),
-            "COMMIT first: a block does not read its own writes.",
-        ));
-    }
-    Ok(())
-}
-
-/// Row encodings of the key columns, for duplicate checks.
-pub(crate) fn key_rows(rows: &RecordBatch, key: &[usize]) -> Result<arrow::row::Rows, SqlError> {
-    let fields = key.iter().map(|c| SortField::new(rows.column(*c).data_type().clone())).collect();
-    let columns: Vec<ArrayRef> = key.iter().map(|c| canonical(rows.column(*c))).collect();
-    RowConverter::new(fields)
-        .and_then(|converter| converter.convert_columns(&columns))
-        .map_err(|e| SqlError::internal(e.to_string()))
 }
 
 pub(crate) fn concat(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<RecordBatch, SqlError> {

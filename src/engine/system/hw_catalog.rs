@@ -10,11 +10,12 @@ use types::{WATERMARK_END, WATERMARK_NONE};
 
 use super::table::{Cell, Kind, table};
 use crate::engine::Shared;
+use crate::locks::{Mode, Resource};
 
 use Kind::{Bool, Int4, Int8, Text, Time};
 
 /// All relations, in an order that never changes: their OIDs follow it.
-pub const NAMES: [&str; 13] = [
+pub const NAMES: [&str; 14] = [
     "sources",
     "tables",
     "views",
@@ -28,6 +29,7 @@ pub const NAMES: [&str; 13] = [
     "checkpoints",
     "sessions",
     "memory",
+    "locks",
 ];
 
 /// The relation of that name, as of now.
@@ -46,6 +48,7 @@ pub fn relation(shared: &Shared, name: &str) -> Option<Arc<dyn TableSource>> {
         "checkpoints" => checkpoints(shared),
         "sessions" => sessions(shared),
         "memory" => memory(shared),
+        "locks" => locks(shared),
         _ => return None,
     };
     Some(source)
@@ -220,7 +223,7 @@ fn watermarks(shared: &Shared) -> Arc<dyn TableSource> {
     let catalog = shared.catalog();
     let tables = catalog.objects.values();
     let with_watermark = tables.filter(|o| has_watermark(&o.body));
-    rows.extend(with_watermark.map(|table| row(&table.name, shared.tables.line(table.id), false)));
+    rows.extend(with_watermark.map(|table| row(&table.name, shared.lines.line(table.id), false)));
     table(&[("source", Text), ("watermark", Text), ("event_time", Time), ("ended", Bool)], rows)
 }
 
@@ -347,6 +350,45 @@ fn sessions(shared: &Shared) -> Arc<dyn TableSource> {
     });
     let columns =
         [("id", Int4), ("user", Text), ("application", Text), ("started", Time), ("state", Text), ("query", Text)];
+    table(&columns, rows.collect())
+}
+
+/// What transactions hold and wait for, summed up by table.
+fn locks(shared: &Shared) -> Arc<dyn TableSource> {
+    let catalog = shared.catalog();
+    let mut counts: BTreeMap<_, i64> = BTreeMap::new();
+    for (session, lock) in shared.locks.read() {
+        let what = match lock.resource {
+            Resource::Table(_) => "table",
+            Resource::Line(_) => "watermark",
+            Resource::Row(..) => "row",
+        };
+        *counts.entry((session, lock.resource.table(), what, lock.mode, lock.granted)).or_default() += 1;
+    }
+    let rows = counts.into_iter().map(|((session, table, what, mode, granted), count)| {
+        vec![
+            Cell::Int(session.into()),
+            Cell::Int(table.0.into()),
+            catalog.get(table).map(|object| object.name.clone()).into(),
+            what.into(),
+            match mode {
+                Mode::Share => "share",
+                Mode::Exclusive => "exclusive",
+            }
+            .into(),
+            Cell::Bool(granted),
+            Cell::Int(count),
+        ]
+    });
+    let columns = [
+        ("session", Int4),
+        ("table_id", Int8),
+        ("table", Text),
+        ("what", Text),
+        ("mode", Text),
+        ("granted", Bool),
+        ("count", Int8),
+    ];
     table(&columns, rows.collect())
 }
 

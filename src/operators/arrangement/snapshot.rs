@@ -184,7 +184,7 @@ fn cell_bytes(page: &super::page::Page, column: usize, slot: usize) -> usize {
 }
 
 /// Rows to leave out of the newest version, by the encoding of the whole row.
-struct Undone {
+pub(super) struct Undone {
     converter: RowConverter,
     /// Hash → encoded rows with how often each is still to be left out.
     rows: HashMap<u64, Vec<(Box<[u8]>, i64)>>,
@@ -193,7 +193,11 @@ struct Undone {
 impl Undone {
     /// What to leave out, and the batches to add.
     fn new(layout: &Layout, undo: &Undo) -> (Self, Vec<RecordBatch>) {
-        let net = net_undo(layout, undo);
+        Undone::of(&net_undo(layout, undo))
+    }
+
+    /// The same for one consolidated change.
+    pub(super) fn of(net: &DeltaBatch) -> (Self, Vec<RecordBatch>) {
         let converter = converter(net.rows().columns());
         let (mut added, mut diffs_left) = (vec![], HashMap::<u64, Vec<(Box<[u8]>, i64)>>::new());
         let hashes = hashes(net.rows().columns(), net.num_rows());
@@ -213,7 +217,7 @@ impl Undone {
         (Undone { converter, rows: diffs_left }, added)
     }
 
-    fn filter(&mut self, batch: RecordBatch) -> RecordBatch {
+    pub(super) fn filter(&mut self, batch: RecordBatch) -> RecordBatch {
         if self.rows.is_empty() {
             return batch;
         }

@@ -91,7 +91,7 @@ impl Context {
         match &object.body {
             ObjectBody::View { query, .. } => self.expand_view(object, query),
             ObjectBody::Source(_) | ObjectBody::Table(_) | ObjectBody::MaterializedView(_) => {
-                Ok(Arc::new(RelationSource { id: object.id, schema: planned_schema(object) }))
+                Ok(Arc::new(RelationSource { id: object.id, schema: planned_schema(object), target: false }))
             }
         }
     }

@@ -288,8 +288,20 @@ impl BackendSession for FakeSession {
         self.status
     }
 
+    fn begin_implicit(&mut self) {}
+
+    fn end_implicit(&mut self) -> BoxFuture<'_, Result<(), SqlError>> {
+        Box::pin(async { Ok(()) })
+    }
+
+    fn idle_in_transaction_timeout(&self) -> Option<Duration> {
+        None
+    }
+
     fn fail_transaction(&mut self) {
-        self.status = TransactionStatus::Failed;
+        if self.status == TransactionStatus::InTransaction {
+            self.status = TransactionStatus::Failed;
+        }
     }
 
     fn notices(&mut self) -> UnboundedReceiver<Notice> {

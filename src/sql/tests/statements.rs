@@ -203,8 +203,8 @@ fn session_settings() {
             Set { local: false, name: "timezone", value: Some("-08:00") }
             Set { local: false, name: "client_encoding", value: Some("utf8") }
             Set { local: false, name: "extra_float_digits", value: Some("3") }
-            Set { local: false, name: "default_transaction_isolation", value: Some("read committed") }
-            Set { local: true, name: "transaction_read_only", value: Some("on") }
+            SetTransaction { session: true, modes: TransactionModes { isolation: Some("read committed"), read_only: Some(true), deferrable: None } }
+            SetTransaction { session: false, modes: TransactionModes { isolation: None, read_only: Some(true), deferrable: None } }
             Set { local: false, name: "datestyle", value: Some("iso, mdy") }
             Reset { name: None }
             Reset { name: Some("timezone") }
@@ -224,18 +224,18 @@ fn transactions() {
          ROLLBACK; ABORT; SAVEPOINT a; RELEASE a; RELEASE SAVEPOINT a; ROLLBACK TO a; ROLLBACK TRANSACTION TO SAVEPOINT a;
          COMMIT AND NO CHAIN",
         expect![[r#"
-            Begin
-            Begin
-            Begin
+            Begin(TransactionModes { isolation: None, read_only: None, deferrable: None })
+            Begin(TransactionModes { isolation: Some("serializable"), read_only: Some(true), deferrable: Some(true) })
+            Begin(TransactionModes { isolation: None, read_only: Some(false), deferrable: None })
             Commit
             Commit
             Rollback
             Rollback
-            Savepoint { tag: "SAVEPOINT" }
-            Savepoint { tag: "RELEASE" }
-            Savepoint { tag: "RELEASE" }
-            Savepoint { tag: "ROLLBACK" }
-            Savepoint { tag: "ROLLBACK" }
+            Savepoint { action: Define, name: "a" }
+            Savepoint { action: Release, name: "a" }
+            Savepoint { action: Release, name: "a" }
+            Savepoint { action: RollBackTo, name: "a" }
+            Savepoint { action: RollBackTo, name: "a" }
             Commit"#]],
     );
 }

@@ -2,6 +2,7 @@
 
 use super::layout::Row;
 use super::oids::{self, OWNER};
+use crate::locks::{LockReading, Mode, Resource};
 use crate::system::SessionView;
 use crate::system::table::Cell;
 
@@ -156,6 +157,29 @@ pub fn pg_stat_activity(view: &SessionView) -> Vec<Row> {
         ]
     };
     sessions.map(row).collect()
+}
+
+/// Locks of transactions under the names of Postgres: on a table `relation`, on a row `tuple`.
+pub fn pg_locks(view: &SessionView) -> Vec<Row> {
+    let row = |(session, lock): (u32, LockReading)| -> Row {
+        let (kind, mode) = match (lock.resource, lock.mode) {
+            (Resource::Table(_), Mode::Share) => ("relation", "RowExclusiveLock"),
+            (Resource::Table(_), Mode::Exclusive) => ("relation", "AccessExclusiveLock"),
+            (Resource::Line(_), Mode::Share | Mode::Exclusive) => ("advisory", "ExclusiveLock"),
+            (Resource::Row(..), Mode::Share | Mode::Exclusive) => ("tuple", "ExclusiveLock"),
+        };
+        vec![
+            ("locktype", kind.into()),
+            ("database", oids::DATABASE.into()),
+            ("relation", lock.resource.table().0.into()),
+            ("virtualtransaction", format!("{session}/{}", lock.owner).into()),
+            ("pid", session.into()),
+            ("mode", mode.into()),
+            ("granted", lock.granted.into()),
+            ("fastpath", false.into()),
+        ]
+    };
+    view.shared.locks.read().into_iter().map(row).collect()
 }
 
 /// The name of the role with this OID, as `pg_get_userbyid` words it.
