@@ -63,8 +63,6 @@ pub enum Decision {
 #[derive(Debug)]
 pub struct Admitted {
     pub rows: RecordBatch,
-    /// Positions of the admitted rows.
-    pub positions: Vec<u64>,
     /// Positions of rows left out as late, and refused.
     pub late: Vec<u64>,
     pub refused: Vec<u64>,
@@ -334,18 +332,17 @@ impl PartitionLine {
 
 impl Admitted {
     fn whole(chunk: &Chunk) -> Self {
-        Admitted::of(chunk.rows.clone(), chunk.positions.clone())
+        Admitted::of(chunk.rows.clone())
     }
 
     fn some(chunk: &Chunk, kept: Vec<u32>) -> Self {
-        let positions = kept.iter().map(|row| chunk.positions[*row as usize]).collect();
         let rows = take_record_batch(&chunk.rows, &UInt32Array::from(kept)).expect("rows of this batch");
-        Admitted::of(rows, positions)
+        Admitted::of(rows)
     }
 
-    fn of(rows: RecordBatch, positions: Vec<u64>) -> Self {
+    fn of(rows: RecordBatch) -> Self {
         let (late, refused, late_rows, refused_rows, decisions) = Default::default();
-        Admitted { rows, positions, late, refused, late_rows, refused_rows, decisions }
+        Admitted { rows, late, refused, late_rows, refused_rows, decisions }
     }
 }
 

@@ -1,4 +1,5 @@
-//! What a front end (the Postgres wire, HTTP, tests) sees of the engine.
+//! What a front end (the Postgres wire, HTTP, tests) sees of the engine, besides `Engine` (`engine.rs`) and `Session`
+//! (`session.rs`).
 
 use std::sync::Arc;
 
@@ -86,31 +87,3 @@ pub struct Notice {
     pub detail: Option<String>,
     pub hint: Option<String>,
 }
-
-// `Engine` and `Session` (session.rs) give:
-//
-// impl Engine {
-//     pub async fn open(config: EngineConfig) -> Result<Engine, SqlError>;      // Engine: Clone (Arc inside)
-//     pub fn session(&self, user: &str, database: &str, parameters: Vec<(String, String)>) -> Result<Session, SqlError>;
-//     pub fn metrics(&self) -> MetricsSnapshot;
-//     pub fn ready(&self) -> bool;
-//     pub fn shutdown(&self) -> BoxFuture<'static, ()>;
-// }
-// impl Session {
-//     pub fn id(&self) -> u32;                                                   // backend pid
-//     pub fn parse(&self, sql: &str) -> Result<Vec<ParsedStatement>, SqlError>;  // empty for empty or comment-only text
-//     pub fn describe(&mut self, statement: Arc<ParsedStatement>, parameter_types: Vec<Option<DataType>>)
-//         -> Result<Prepared, SqlError>;
-//     /// One value per parameter, each a one-row array of the described type. Dropping the future cancels.
-//     pub fn execute(&mut self, prepared: &Prepared, parameters: Vec<arrow::array::ArrayRef>)
-//         -> BoxFuture<'_, Result<Response, SqlError>>;
-//     /// parse-describe-execute of one statement of a simple query.
-//     pub fn execute_simple(&mut self, statement: Arc<ParsedStatement>) -> BoxFuture<'_, Result<Response, SqlError>>;
-//     pub fn transaction_status(&self) -> TransactionStatus;
-//     pub fn fail_transaction(&mut self);          // after an error inside a block
-//     pub fn notices(&mut self) -> tokio::sync::mpsc::UnboundedReceiver<Notice>;   // taken once by the front end
-//     pub fn parameter(&self, name: &str) -> Option<String>;                       // current value
-//     pub fn reported_parameters(&self) -> Vec<(&'static str, String)>;            // for ParameterStatus at start
-//     pub fn take_changed_parameters(&mut self) -> Vec<(&'static str, String)>;    // ParameterStatus after SET
-//     pub fn statement_timeout(&self) -> Option<std::time::Duration>;
-// }

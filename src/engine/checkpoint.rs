@@ -15,13 +15,13 @@ use connectors::admission::Admission;
 use operators::{Cut, TableKind, guarded};
 use serde::{Deserialize, Serialize};
 use state::{BlockKind, Checkpoint, CheckpointStats, DurableStore, StateBlock, StateError};
-use thread_priority::{ThreadPriority, ThreadPriorityValue, set_current_thread_priority};
 use tokio::sync::oneshot;
 use types::{Epoch, Incarnation, MemoryUse, ObjectId};
 
 use crate::clock::ClockMessage;
 use crate::failures::Failures;
 use crate::history::{HistoryEvent, SourceHistory};
+use crate::priority;
 use crate::source_stats::PersistedCounters;
 
 /// The engine's part of a manifest.
@@ -159,8 +159,6 @@ pub struct Checkpointer {
 
 /// Records kept for `hw_catalog.checkpoints`.
 const RECORDS_KEPT: usize = 100;
-/// Of the checkpoint thread, on the scale of the crate (half of 100 is the usual one); niceness 10 on Linux.
-const PRIORITY: u8 = 22;
 /// Pause between attempts while the disk is full.
 const DISK_FULL_PAUSE: Duration = Duration::from_secs(1);
 
@@ -173,7 +171,7 @@ impl Checkpointer {
         let thread = std::thread::Builder::new()
             .name("hw-checkpoint".into())
             .spawn(move || {
-                step_back();
+                priority::step_back();
                 Writer::new(receiver, start, records, told).run();
             })
             .expect("a thread can be started");
@@ -223,14 +221,6 @@ impl Checkpointer {
     fn send(&self, message: Message) {
         // After `stop` nothing is written any more.
         let _ = self.sender.send(message);
-    }
-}
-
-/// Writing and merging may take all of a core for seconds: epochs, reads and subscriptions go first.
-fn step_back() {
-    let priority = ThreadPriorityValue::try_from(PRIORITY).expect("it is on the scale");
-    if let Err(error) = set_current_thread_priority(ThreadPriority::Crossplatform(priority)) {
-        tracing::debug!(?error, "checkpoints are written with the priority of everything else");
     }
 }
 

@@ -29,6 +29,7 @@ mod log;
 mod logged;
 mod metrics;
 mod parameters;
+mod priority;
 mod reads;
 mod recovery;
 mod relation;

@@ -29,6 +29,12 @@ fn chunk(partition: &str, from: u64, times: &[Option<i64>]) -> Chunk {
     Chunk { partition: partition.into(), from, to, rows, positions, errors: vec![], bytes: 0 }
 }
 
+/// The positions of the admitted rows: their ids.
+fn ids(admitted: &Admitted) -> Vec<u64> {
+    let ids = admitted.rows.column(0).as_primitive::<arrow::datatypes::Int64Type>();
+    ids.values().iter().map(|id| *id as u64).collect()
+}
+
 fn some(times: &[i64]) -> Vec<Option<i64>> {
     times.iter().copied().map(Some).collect()
 }
@@ -38,7 +44,7 @@ fn a_row_is_late_below_the_line_of_the_rows_before_it() {
     let mut admission = Admission::new(options());
     // Lines before each row less lateness: none, 100-13=87, 87, 87, 187.
     let admitted = admission.admit(&chunk("p", 0, &some(&[100, 87, 86, 200, 186])), 0);
-    assert_eq!(admitted.positions, [0, 1, 3]);
+    assert_eq!(ids(&admitted), [0, 1, 3]);
     assert_eq!(admitted.late, [2, 4]);
     assert_eq!(admitted.late_rows, [(2, 90), (4, 190)]);
     assert_eq!(admitted.rows.num_rows(), 3);
@@ -50,7 +56,8 @@ fn late_and_refused_at_the_start_leave_only_the_rest() {
     let mut admission = Admission::new(options());
     admission.apply(&Decision::Entered { partition: "p".into(), line: 50 });
     let admitted = admission.admit(&chunk("p", 0, &some(&[1, 5_000, 60])), 0);
-    assert_eq!((admitted.late, admitted.refused, admitted.positions), (vec![0], vec![1], vec![2]));
+    assert_eq!(ids(&admitted), [2]);
+    assert_eq!((admitted.late, admitted.refused), (vec![0], vec![1]));
     assert_eq!(admitted.decisions, [Decision::Refused { partition: "p".into(), position: 1 }]);
     assert_eq!(admission.watermark(), 50, "the entry line holds although 60 - 10 = 50 and 5000 is not counted");
 }
@@ -59,7 +66,7 @@ fn late_and_refused_at_the_start_leave_only_the_rest() {
 fn null_event_time_is_admitted_and_moves_nothing() {
     let mut admission = Admission::new(options());
     let admitted = admission.admit(&chunk("p", 0, &[None, Some(100), None, Some(1)]), 0);
-    assert_eq!(admitted.positions, [0, 1, 2]);
+    assert_eq!(ids(&admitted), [0, 1, 2]);
     assert_eq!(admission.watermark(), 90);
 }
 
@@ -86,7 +93,8 @@ fn idleness_releases_and_waking_enters_at_the_watermark() {
     assert_eq!(admission.watermark(), 90);
     let admitted = admission.admit(&chunk("b", 0, &some(&[86, 87])), 120);
     assert_eq!(admitted.decisions, [Decision::Entered { partition: "b".into(), line: 90 }]);
-    assert_eq!((admitted.late, admitted.positions), (vec![0], vec![1]));
+    assert_eq!(ids(&admitted), [1]);
+    assert_eq!(admitted.late, [0]);
     assert_eq!(admission.watermark(), 90);
 }
 
@@ -120,7 +128,7 @@ fn without_a_time_column_everything_is_admitted() {
     let mut admission = Admission::new(AdmissionOptions { time_column: None, ..options() });
     admission.enter("p", 0);
     let admitted = admission.admit(&chunk("p", 0, &some(&[100, 1, 9_999_999])), 0);
-    assert_eq!(admitted.positions, [0, 1, 2]);
+    assert_eq!(ids(&admitted), [0, 1, 2]);
     assert_eq!(admission.watermark(), WATERMARK_NONE);
     assert_eq!(admission.check_idle(i64::MAX), []);
     admission.end("p");
@@ -167,10 +175,8 @@ fn any_chunking_admits_the_same_rows_and_ends_at_the_same_watermark() {
             let mut rows: BTreeMap<String, (Vec<u64>, Vec<u64>, Vec<u64>)> = BTreeMap::new();
             for chunk in random_chunks(&mut rng, &partitions) {
                 let admitted = admission.admit(&chunk, 0);
-                let ids = admitted.rows.column(0).as_primitive::<arrow::datatypes::Int64Type>();
-                assert!(ids.values().iter().map(|id| *id as u64).eq(admitted.positions.iter().copied()));
                 let of = rows.entry(chunk.partition).or_default();
-                of.0.extend(admitted.positions);
+                of.0.extend(ids(&admitted));
                 of.1.extend(admitted.late);
                 of.2.extend(admitted.refused);
             }
@@ -223,8 +229,8 @@ fn replay_with_logged_decisions_reproduces_the_live_run() {
             let mut covered = vec![];
             for chunk in chunks.by_ref().take(rng.random_range(1..4)) {
                 let admitted = live.admit(&chunk, now);
+                kept.push((chunk.partition.clone(), ids(&admitted)));
                 decisions.extend(admitted.decisions);
-                kept.push((chunk.partition.clone(), admitted.positions));
                 covered.push(chunk);
             }
             if rng.random_range(0..20) == 0 {
@@ -245,7 +251,7 @@ fn replay_with_logged_decisions_reproduces_the_live_run() {
                 let refused: Vec<u64> = decisions.iter().filter_map(refused).collect();
                 let admitted = replayed.admit_logged(&chunk, &refused);
                 assert_eq!(admitted.decisions, []);
-                again.push((chunk.partition.clone(), admitted.positions));
+                again.push((chunk.partition.clone(), ids(&admitted)));
             }
             decisions.iter().filter(is_end).for_each(|d| replayed.apply(d));
             assert_eq!(replayed.watermark(), watermark, "seed {seed}");

@@ -203,15 +203,7 @@ fn start(
     }));
     let gate = Arc::new(JournalGate::default());
     let late = Arc::new(LateCounts::restored(payload.table_late.clone()));
-    let clock_start = coordinator::Start {
-        epoch,
-        incarnation: payload.incarnation + 1,
-        wall_time_us: payload.wall_time_us,
-        table_position: payload.table_position,
-        table_watermarks: payload.table_watermarks.clone(),
-        checkpoint_interval: config.checkpoint_interval,
-        checkpoint_input_bytes: (config.memory_limit_bytes / CHECKPOINT_INPUT_PART).min(CHECKPOINT_INPUT_BYTES),
-    };
+    let clock_start = clock_start(&config, payload, epoch);
     let ports = EnginePorts::new(PortsStart {
         runtime: runtime.clone(),
         oracle: oracle.clone(),
@@ -228,12 +220,7 @@ fn start(
         .name("hw-clock".into())
         .spawn(move || clock::run(driver, clock_receiver))
         .map_err(|e| SqlError::internal(format!("cannot start a thread: {e}")))?;
-    let queries = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(std::thread::available_parallelism().map_or(1, |n| n.get()).max(QUERY_THREADS_MIN))
-        .thread_name("hw-query")
-        .enable_all()
-        .build()
-        .map_err(|e| SqlError::internal(format!("cannot start query threads: {e}")))?;
+    let queries = query_threads()?;
     let shared = Arc::new(Shared {
         store,
         gate,
@@ -260,6 +247,27 @@ fn start(
     });
     *slot.lock().expect("not poisoned") = Some(Arc::downgrade(&shared));
     Ok(Engine { shared })
+}
+
+fn clock_start(config: &EngineConfig, payload: &CheckpointPayload, epoch: Epoch) -> coordinator::Start {
+    coordinator::Start {
+        epoch,
+        incarnation: payload.incarnation + 1,
+        wall_time_us: payload.wall_time_us,
+        table_position: payload.table_position,
+        table_watermarks: payload.table_watermarks.clone(),
+        checkpoint_interval: config.checkpoint_interval,
+        checkpoint_input_bytes: (config.memory_limit_bytes / CHECKPOINT_INPUT_PART).min(CHECKPOINT_INPUT_BYTES),
+    }
+}
+
+fn query_threads() -> Result<tokio::runtime::Runtime, SqlError> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(std::thread::available_parallelism().map_or(1, |n| n.get()).max(QUERY_THREADS_MIN))
+        .thread_name("hw-query")
+        .enable_all()
+        .build()
+        .map_err(|e| SqlError::internal(format!("cannot start query threads: {e}")))
 }
 
 /// Makes durable that this life of the server has begun, so that none repeats the epochs of another: clients name them.

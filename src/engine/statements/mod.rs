@@ -178,17 +178,6 @@ async fn dispatch(
         Statement::Explain { options, statement } => explain::execute(session, *options, statement).await,
         Statement::Show(show) => show::execute(session, show),
         Statement::Describe { name } => show::describe_relation(session, name),
-        other => execute_session(session, other, parameters).await,
-    }
-}
-
-/// Statements about the session and the server rather than about data.
-async fn execute_session(
-    session: &mut Session,
-    statement: &Statement,
-    parameters: &[ArrayRef],
-) -> Result<Response, SqlError> {
-    match statement {
         Statement::Set { local, name, value } => settings::set(session, *local, name, value.as_deref()),
         Statement::Reset { name } => settings::reset(session, name.as_deref()),
         Statement::Flush => settings::flush(session).await,
@@ -209,6 +198,5 @@ async fn execute_session(
         Statement::Declare { name, statement, .. } => cursor::declare(session, name, statement, parameters).await,
         Statement::Fetch { name, count, timeout_ms } => cursor::fetch(session, name, *count, *timeout_ms).await,
         Statement::Close { name } => cursor::close(session, name.as_deref()),
-        _ => Err(SqlError::internal("statement was not dispatched")),
     }
 }
