@@ -20,6 +20,26 @@ pub enum CatalogChange {
     DropSchema {
         name: String,
     },
+    /// A relation has failed; `None`: it is sound again, and has been for long.
+    Failure {
+        id: ObjectId,
+        failure: Option<FailureEntry>,
+    },
+}
+
+/// How a relation fails, over restarts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailureEntry {
+    /// It has not been built again since.
+    pub standing: bool,
+    /// How often in a row.
+    pub times: u32,
+    /// First and last time, microseconds since the Unix epoch.
+    pub since_us: i64,
+    pub last_us: i64,
+    pub operator: String,
+    pub sqlstate: String,
+    pub message: String,
 }
 
 /// All objects at one instant.
@@ -27,13 +47,17 @@ pub enum CatalogChange {
 pub struct Catalog {
     pub schemas: Vec<String>,
     pub objects: BTreeMap<ObjectId, Arc<CatalogObject>>,
+    /// Of tables and materialized views that failed by themselves.
+    #[serde(default)]
+    pub failures: BTreeMap<ObjectId, FailureEntry>,
     /// The next id to give out; ids are never reused.
     pub next_id: u32,
 }
 
 impl Catalog {
     pub fn new() -> Self {
-        Catalog { schemas: vec![DEFAULT_SCHEMA.into()], objects: BTreeMap::new(), next_id: ObjectId::FIRST_USER.0 }
+        let (schemas, next_id) = (vec![DEFAULT_SCHEMA.into()], ObjectId::FIRST_USER.0);
+        Catalog { schemas, next_id, ..Catalog::default() }
     }
 
     pub fn get(&self, id: ObjectId) -> Option<&Arc<CatalogObject>> {
@@ -96,9 +120,12 @@ impl Catalog {
             }
             CatalogChange::Drop(ids) => ids.iter().for_each(|id| {
                 self.objects.remove(id);
+                self.failures.remove(id);
             }),
             CatalogChange::CreateSchema { name } => self.schemas.push(name),
             CatalogChange::DropSchema { name } => self.schemas.retain(|s| *s != name),
+            CatalogChange::Failure { id, failure: Some(failure) } => drop(self.failures.insert(id, failure)),
+            CatalogChange::Failure { id, failure: None } => drop(self.failures.remove(&id)),
         }
     }
 }

@@ -5,7 +5,7 @@ mod catalog;
 mod error;
 mod object;
 
-pub use catalog::{Catalog, CatalogChange};
+pub use catalog::{Catalog, CatalogChange, FailureEntry};
 pub use error::CatalogError;
 pub use object::{
     Building, CatalogObject, ColumnEntry, DEFAULT_SCHEMA, GeneratedEntry, KeepingTables, ObjectBody, SourceBody,

@@ -105,6 +105,7 @@ fn steps(statement: &Statement, text: &str) -> Vec<Step> {
         | Statement::Show(_)
         | Statement::Flush
         | Statement::Wait
+        | Statement::Refresh { .. }
         | Statement::CancelJobs { .. }
         | Statement::Begin(_)
         | Statement::Commit

@@ -29,6 +29,8 @@ struct Inner {
     floor: Epoch,
     pins: BTreeMap<Epoch, usize>,
     relations: HashMap<ObjectId, Progress>,
+    /// What readers of a relation are told that has failed, whatever is being done about it.
+    unavailable: HashMap<ObjectId, SqlError>,
 }
 
 #[derive(Debug, Default)]
@@ -41,6 +43,7 @@ struct Progress {
     /// The relation is not readable below this epoch (it is still being built).
     readable_from: Epoch,
     attached: bool,
+    /// The dataflow that keeps it now has failed.
     failed: Option<SqlError>,
 }
 
@@ -96,6 +99,7 @@ impl Inner {
         while let Some(id) = open.pop_front() {
             let Some(progress) = self.relations.get_mut(&id).filter(|p| p.failed.is_none()) else { continue };
             progress.failed = Some(error.clone());
+            self.unavailable.insert(id, error.clone());
             failed.push(id);
             let reads = |progress: &Progress| progress.inputs.contains(&id);
             open.extend(self.relations.iter().filter(|(_, p)| reads(p)).map(|(reader, _)| *reader));
@@ -103,6 +107,11 @@ impl Inner {
         // Readers have larger ids.
         failed.sort_unstable();
         failed
+    }
+
+    fn failure(&self, relation: ObjectId) -> Option<&SqlError> {
+        let failed = || self.relations.get(&relation).and_then(|progress| progress.failed.as_ref());
+        self.unavailable.get(&relation).or_else(failed)
     }
 
     fn retain_from(&self) -> Epoch {
@@ -137,7 +146,7 @@ impl Oracle {
         attached: bool,
     ) -> bool {
         let mut inner = self.lock();
-        let failed = inputs.iter().find_map(|id| inner.relations.get(id)?.failed.clone());
+        let failed = inputs.iter().find_map(|id| inner.failure(*id)).cloned();
         let sound = failed.is_none();
         let progress = Progress { inputs, sealed, readable_from, attached, failed, ..Progress::default() };
         inner.relations.insert(relation, progress);
@@ -158,9 +167,35 @@ impl Oracle {
         }
     }
 
+    /// Its dataflow is gone. If it had failed its readers are told so as before.
     pub fn remove(&self, relation: ObjectId) {
         self.lock().relations.remove(&relation);
         self.bump();
+    }
+
+    /// The relation is gone for good.
+    pub fn forget(&self, relation: ObjectId) {
+        self.lock().unavailable.remove(&relation);
+        self.bump();
+    }
+
+    /// What readers of a relation are told from now on.
+    pub fn set_unavailable(&self, relation: ObjectId, error: SqlError) {
+        self.lock().unavailable.insert(relation, error);
+        self.bump();
+    }
+
+    /// The relation can be read again, unless the dataflow that now keeps it has failed.
+    pub fn heal(&self, relation: ObjectId) -> Result<(), SqlError> {
+        let mut inner = self.lock();
+        let failed = inner.relations.get(&relation).and_then(|progress| progress.failed.clone());
+        if let Some(error) = failed {
+            return Err(error);
+        }
+        inner.unavailable.remove(&relation);
+        drop(inner);
+        self.bump();
+        Ok(())
     }
 
     /// A relation has failed, and with it what reads it, directly or not. Gives those that had not failed before, readers
@@ -237,15 +272,30 @@ impl Oracle {
         self.lock().relations.get(&relation).map(|p| p.sealed)
     }
 
-    /// How far `relation` has sealed, or why it stopped; `None` if there is no such relation.
+    /// How far `relation` has sealed, or why it cannot be read; `None` if there is no such relation.
     pub fn progress(&self, relation: ObjectId) -> Option<Result<Epoch, SqlError>> {
+        let inner = self.lock();
+        if let Some(error) = inner.failure(relation) {
+            return Some(Err(error.clone()));
+        }
+        inner.relations.get(&relation).map(|progress| Ok(progress.frontier(inner.opened)))
+    }
+
+    /// Why `relation` cannot be read.
+    pub fn failure(&self, relation: ObjectId) -> Option<SqlError> {
+        self.lock().failure(relation).cloned()
+    }
+
+    /// How far the dataflow that keeps `relation` has sealed, or why it stopped, whatever readers are told.
+    pub fn dataflow_progress(&self, relation: ObjectId) -> Option<Result<Epoch, SqlError>> {
         let inner = self.lock();
         let progress = inner.relations.get(&relation)?;
         Some(progress.failed.clone().map_or(Ok(progress.frontier(inner.opened)), Err))
     }
 
-    pub fn failure(&self, relation: ObjectId) -> Option<SqlError> {
-        self.lock().relations.get(&relation).and_then(|p| p.failed.clone())
+    /// Why the dataflow that keeps `relation` stopped, whatever readers are told.
+    pub fn dataflow_failure(&self, relation: ObjectId) -> Option<SqlError> {
+        self.dataflow_progress(relation).and_then(Result::err)
     }
 
     /// Chooses and pins the epoch at which a query over `relations` reads. The caller then waits for it.
@@ -253,7 +303,8 @@ impl Oracle {
         let mut inner = self.lock();
         let opened = inner.opened;
         // The caller learns of a failure when it waits.
-        let known = relations.iter().filter_map(|r| inner.relations.get(r)).filter(|p| p.failed.is_none());
+        let sound = relations.iter().filter(|relation| inner.failure(**relation).is_none());
+        let known = sound.filter_map(|relation| inner.relations.get(relation));
         let complete = known.clone().map(|p| p.frontier(opened)).min().unwrap_or(opened);
         let readable = known.map(|p| p.readable_from).max().unwrap_or(0);
         let epoch = inner.floor.max(complete).max(readable);
@@ -368,6 +419,26 @@ mod tests {
         assert!(!oracle.add(ObjectId(5), vec![ABOVE], 10, 10, true));
         assert_eq!(oracle.failure(ObjectId(5)), Some(error()));
         assert!(oracle.add(ObjectId(6), vec![OTHER], 10, 10, true));
+    }
+
+    #[test]
+    fn a_failed_relation_is_unavailable_until_it_is_healed_and_so_is_what_is_made_over_it() {
+        let oracle = oracle();
+        oracle.fail(VIEW, &error());
+        oracle.remove(VIEW);
+        assert!(oracle.add(VIEW, vec![TABLE], 0, 10, true));
+        assert_eq!((oracle.failure(VIEW), oracle.dataflow_failure(VIEW)), (Some(error()), None));
+        assert!(!oracle.add(ObjectId(5), vec![VIEW], 10, 10, true));
+        // It fails once more while it is being built.
+        assert_eq!(oracle.fail(VIEW, &error()), [VIEW]);
+        assert_eq!(oracle.heal(VIEW), Err(error()));
+        assert!(oracle.add(VIEW, vec![TABLE], 0, 10, true));
+        assert_eq!(oracle.heal(VIEW), Ok(()));
+        assert_eq!(oracle.failure(VIEW), None);
+        oracle.set_unavailable(TABLE, error());
+        assert_eq!(oracle.progress(TABLE), Some(Err(error())));
+        oracle.forget(TABLE);
+        assert_eq!(oracle.failure(TABLE), None);
     }
 
     #[test]

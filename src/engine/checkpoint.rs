@@ -18,6 +18,7 @@ use state::{BlockKind, Checkpoint, CheckpointStats, DurableStore, StateBlock, St
 use tokio::sync::oneshot;
 use types::{Epoch, Incarnation, MemoryUse, ObjectId};
 
+use crate::caught::or_stop;
 use crate::clock::ClockMessage;
 use crate::failures::Failures;
 use crate::history::{HistoryEvent, SourceHistory};
@@ -172,7 +173,7 @@ impl Checkpointer {
             .name("hw-checkpoint".into())
             .spawn(move || {
                 priority::step_back();
-                Writer::new(receiver, start, records, told).run();
+                or_stop("hw-checkpoint", || Writer::new(receiver, start, records, told).run());
             })
             .expect("a thread can be started");
         Arc::new(Checkpointer { sender, thread: Mutex::new(Some(thread)), leaving, finished })

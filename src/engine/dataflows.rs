@@ -52,7 +52,7 @@ pub(crate) fn build(
     let object = shared.catalog().get(id).cloned();
     let relation = Relation::new(graph.clone(), shared.runtime.workers(), object.as_deref());
     shared.relations.lock().expect("not poisoned").insert(id, relation.clone());
-    let result = build_steps(shared, &relation, job, temporary);
+    let result = build_into(shared, &relation, job, temporary);
     if let Err(error) = result {
         remove(shared, id);
         return Err(error);
@@ -60,7 +60,8 @@ pub(crate) fn build(
     Ok(relation)
 }
 
-fn build_steps(shared: &Shared, relation: &Relation, job: &Job, temporary: bool) -> Result<(), SqlError> {
+/// The same for a relation that is known already, and that is left as it is on error.
+pub(crate) fn build_into(shared: &Shared, relation: &Relation, job: &Job, temporary: bool) -> Result<(), SqlError> {
     let sources: Vec<(Arc<SourceRuntime>, BTreeSet<usize>)> = columns_read(&relation.graph)
         .into_iter()
         .filter_map(|(id, columns)| {
@@ -95,7 +96,7 @@ pub(crate) fn wait_complete(shared: &Shared, relation: &Relation, job: &Job) -> 
     let bounded = bounded_roots(shared, relation.id);
     loop {
         job.check()?;
-        if let Some(failure) = shared.oracle.failure(relation.id) {
+        if let Some(failure) = shared.oracle.dataflow_failure(relation.id) {
             return Err(failure);
         }
         let readings: Vec<_> = bounded.iter().map(|source| (source, source.stats.read())).collect();
@@ -123,7 +124,7 @@ pub(crate) fn wait_complete(shared: &Shared, relation: &Relation, job: &Job) -> 
 /// Waits until the relation has sealed what it caught up with, or has failed.
 pub(crate) fn wait_joined(shared: &Shared, relation: &Relation, job: &Job) -> Result<(), SqlError> {
     match wait_frontier(shared, relation.id, barrier(shared)?, job) {
-        Err(_) if shared.oracle.failure(relation.id).is_some() => Ok(()),
+        Err(_) if shared.oracle.dataflow_failure(relation.id).is_some() => Ok(()),
         joined => joined,
     }
 }
@@ -136,7 +137,7 @@ pub(crate) fn barrier(shared: &Shared) -> Result<Epoch, SqlError> {
 }
 
 fn wait_frontier(shared: &Shared, id: ObjectId, epoch: Epoch, job: &Job) -> Result<(), SqlError> {
-    while let Some(frontier) = shared.oracle.progress(id) {
+    while let Some(frontier) = shared.oracle.dataflow_progress(id) {
         job.check()?;
         if frontier? >= epoch {
             break;
@@ -252,11 +253,18 @@ pub(crate) fn settle_kept(shared: &Shared, ids: &[ObjectId]) -> Result<(), SqlEr
 
 /// Removes a dataflow and its relation. Readers that hold its pages keep them.
 pub(crate) fn remove(shared: &Shared, id: ObjectId) {
+    drop_dataflow(shared, id);
+    shared.relations.lock().expect("not poisoned").remove(&id);
+    shared.failures.book.remove(id);
+    shared.oracle.forget(id);
+}
+
+/// Takes down the dataflow of a relation that stays.
+pub(crate) fn drop_dataflow(shared: &Shared, id: ObjectId) {
     let (reply, done) = oneshot::channel();
     if shared.clock.send(ClockMessage::Drop { dataflow: id, reply }).is_ok() {
         let _ = done.blocking_recv();
     }
-    shared.relations.lock().expect("not poisoned").remove(&id);
 }
 
 fn send(shared: &Shared, message: ClockMessage) -> Result<(), SqlError> {
@@ -349,7 +357,7 @@ impl<'a> CatchUp<'a> {
         self.job.check()?;
         while self.shared.oracle.sealed_epoch(self.dataflow).unwrap_or(0) + PRIVATE_EPOCHS_MAX < self.epoch + 1 {
             self.job.check()?;
-            if let Some(failure) = self.shared.oracle.failure(self.dataflow) {
+            if let Some(failure) = self.shared.oracle.dataflow_failure(self.dataflow) {
                 return Err(failure);
             }
             if self.shared.budget.exceeded() {

@@ -14,12 +14,13 @@ use types::{MemoryBudget, ObjectId, SqlError, SqlState, ToSqlState};
 use crate::checkpoint::Checkpointer;
 use crate::clock::{ClockMessage, TableWrite};
 use crate::config::EngineConfig;
-use crate::failures::Failures;
+use crate::failures::{self, Failures};
 use crate::gate::JournalGate;
 use crate::jobs::Jobs;
 use crate::late_counts::LateCounts;
 use crate::locks::Locks;
 use crate::log::{CatalogEntry, KIND_CATALOG};
+use crate::rebuild::Request;
 use crate::recovery;
 use crate::relation::{Relation, SourceRuntime};
 use crate::session::Session;
@@ -40,6 +41,7 @@ pub(crate) struct Shared {
     pub runtime: Arc<Runtime>,
     pub oracle: Arc<Oracle>,
     pub checkpointer: Arc<Checkpointer>,
+    pub failures: Failures,
     pub clock: Sender<ClockMessage>,
     pub budget: MemoryBudget,
     pub catalog: Mutex<Arc<Catalog>>,
@@ -86,11 +88,24 @@ impl Engine {
         self.shared.ready.load(std::sync::atomic::Ordering::Acquire)
     }
 
+    /// What cannot be used although reads are served: failed relations and stopped sources, a line each.
+    pub fn degraded(&self) -> Vec<String> {
+        failures::degraded(&self.shared)
+    }
+
     /// Checkpoints, stops sources and workers. Sessions must be gone or will see 57P01.
     pub fn shutdown(&self) -> BoxFuture<'static, ()> {
         let shared = self.shared.clone();
         Box::pin(async move {
             shared.checkpointer.leave();
+            if let Some(job) = &*shared.failures.job.lock().expect("not poisoned") {
+                job.cancel();
+            }
+            let (reply, done) = oneshot::channel();
+            if shared.failures.rebuild.send(Request::Stop(reply)).is_ok() {
+                // What is being built again is begun anew by the next start.
+                let _ = done.await;
+            }
             let (reply, done) = oneshot::channel();
             if shared.clock.send(ClockMessage::CheckpointNow { reply }).is_ok() {
                 // A checkpoint that fails has been logged; everything is in the journal then.
@@ -207,7 +222,7 @@ impl Shared {
 
 /// Routes what workers report: progress to the oracle, cuts to the checkpointer, failures to both and to the clock.
 pub(crate) fn event_handler(failures: Failures, checkpointer: Arc<Checkpointer>) -> Arc<dyn Fn(Event) + Send + Sync> {
-    let Failures { oracle, clock, engine } = failures.clone();
+    let Failures { oracle, clock, engine, .. } = failures.clone();
     Arc::new(move |event| match event {
         Event::Sealed { dataflow, epoch } => {
             let complete = oracle.sealed(dataflow, epoch);

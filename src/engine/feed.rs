@@ -16,6 +16,7 @@ use coordinator::{Entered, SourceChunk, StopFeed};
 use dataflow::FeedBatch;
 use types::{DeltaBatch, MemoryBudget, ObjectId, WATERMARK_END, limits};
 
+use crate::caught::caught;
 use crate::clock::{ClockMessage, EnginePorts};
 use crate::history::{HistoryCursor, HistoryEvent, Replayed, SourceHistory};
 use crate::keeper::{Keeper, KeptRows};
@@ -178,10 +179,9 @@ pub fn start(start: FeedStart, clock: Sender<ClockMessage>, budget: MemoryBudget
         .spawn(move || {
             let source = start.source;
             let mut feed = Feed::new(start, clock.clone(), commands, feed_permits, budget);
-            if let Err(error) = feed.run() {
-                tracing::error!(source = %source, error = %error, "source stopped");
-                let _ =
-                    clock.send(ClockMessage::SourceFailed { source, error: types::ToSqlState::to_sql_error(&error) });
+            if let Err(error) = caught("the source", || feed.run().map_err(|e| types::ToSqlState::to_sql_error(&e))) {
+                tracing::error!(source = %source, error = %error.message, "source stopped");
+                let _ = clock.send(ClockMessage::SourceFailed { source, error });
             }
         })
         .expect("a thread can be started");

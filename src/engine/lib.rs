@@ -10,6 +10,7 @@
 //! hw-query; nothing CPU-bound runs on the caller's runtime.
 
 mod api;
+mod caught;
 mod checkpoint;
 mod clock;
 mod config;
@@ -31,6 +32,7 @@ mod metrics;
 mod parameters;
 mod priority;
 mod reads;
+mod rebuild;
 mod recovery;
 mod relation;
 mod retention;

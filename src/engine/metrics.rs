@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use types::ObjectId;
 
 use crate::engine::Engine;
+use crate::failures::Stage;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MetricKind {
@@ -48,6 +49,11 @@ impl Engine {
         }
     }
 
+    /// One that has stopped reads nothing until somebody does something about it.
+    fn stopped_sources(&self) -> usize {
+        self.shared.lock_sources().values().filter(|source| source.stats.read().failure.is_some()).count()
+    }
+
     fn view_samples(&self, samples: &mut Vec<MetricSample>) {
         let catalog = self.shared.catalog();
         let mut bytes: BTreeMap<ObjectId, u64> = BTreeMap::new();
@@ -65,8 +71,17 @@ impl Engine {
                 let rows: usize = relation.shards.iter().map(|shard| shard.row_count()).sum();
                 gauge("highwater_state_rows", "Rows of a view or table", rows as f64);
             }
-            let failed = self.shared.oracle.failure(id).is_some();
-            gauge("highwater_view_failed", "1 if the dataflow of a view has stopped", f64::from(u8::from(failed)));
+        }
+        let mut stages = [Stage::Failed, Stage::Rebuilding, Stage::Waiting].map(|stage| (stage, 0));
+        for failed in self.shared.failures.book.read().values() {
+            let stage = stages.iter_mut().find(|(stage, _)| *stage == failed.stage);
+            stage.expect("all stages are listed").1 += 1;
+        }
+        for (stage, count) in stages {
+            let help = "Tables and views that cannot be read because something failed, by what is being done about it";
+            let labels = vec![("stage", stage.name().to_string())];
+            let (name, kind, value) = ("highwater_relations_failed", MetricKind::Gauge, f64::from(count));
+            samples.push(MetricSample { name, help, kind, labels, value });
         }
     }
 
@@ -75,6 +90,8 @@ impl Engine {
         let mut push = |name, help, kind, value| {
             samples.push(MetricSample { name, help, kind, labels: vec![], value });
         };
+        let stopped = self.stopped_sources() as f64;
+        push("highwater_sources_stopped", "Sources that have stopped with an error", MetricKind::Gauge, stopped);
         push("highwater_memory_bytes", "Bytes counted against the memory limit", MetricKind::Gauge, used as f64);
         push("highwater_memory_limit_bytes", "The memory limit", MetricKind::Gauge, limit as f64);
         let opened = self.shared.oracle.opened() as f64;

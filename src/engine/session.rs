@@ -13,6 +13,7 @@ use futures::future::BoxFuture;
 use plan::{PlanSession, PlannedQuery};
 use sql::{ParsedStatement, Statement};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use types::limits::FAILURES_TOLD_MAX;
 use types::{SqlError, SqlState, ToSqlState};
 
 use crate::api::{Described, Notice, NoticeSeverity, Prepared, Response, RowStream, TransactionStatus};
@@ -82,7 +83,7 @@ impl Session {
             session_parameters.set_at_start(&name, &value)?;
         }
         registration.set_application(session_parameters.get("application_name").unwrap_or_default());
-        Ok(Session {
+        let session = Session {
             engine,
             registration,
             user: user.to_string(),
@@ -96,7 +97,24 @@ impl Session {
             temporary_views: vec![],
             notices,
             receiver: Some(receiver),
-        })
+        };
+        session.warn_of_failures();
+        Ok(session)
+    }
+
+    /// Tells the client what cannot be used.
+    fn warn_of_failures(&self) {
+        let degraded = self.engine.degraded();
+        let hint = "See hw_catalog.failures and hw_catalog.sources.";
+        let warn = |message: String, hint: Option<String>| {
+            self.notice_of(NoticeSeverity::Warning, SqlState::Warning, message, hint);
+        };
+        for line in degraded.iter().take(FAILURES_TOLD_MAX) {
+            warn(line.clone(), Some(hint.into()));
+        }
+        if degraded.len() > FAILURES_TOLD_MAX {
+            warn(format!("{} more relations and sources have failed", degraded.len() - FAILURES_TOLD_MAX), None);
+        }
     }
 
     /// Backend process id as clients see it.

@@ -2,7 +2,7 @@
 //! it pays. Shared by all operators that checkpoint whole rows with weights.
 
 use arrow::datatypes::SchemaRef;
-use types::limits::BATCH_ROWS_MAX;
+use types::limits::{BATCH_BYTES_MAX, BATCH_ROWS_MAX};
 use types::{DeltaBatch, with_diff};
 
 use crate::arrangement::{Layout, net};
@@ -89,15 +89,34 @@ impl Dirt {
     }
 }
 
-/// At most `BATCH_ROWS_MAX` rows each.
+/// At most `BATCH_ROWS_MAX` rows each, and fewer of large rows: of average ones `BATCH_BYTES_MAX` bytes.
 pub(crate) fn slices(delta: &DeltaBatch) -> impl Iterator<Item = DeltaBatch> + use<> {
     let delta = delta.clone();
-    (0..delta.num_rows()).step_by(BATCH_ROWS_MAX).map(move |start| {
-        let len = BATCH_ROWS_MAX.min(delta.num_rows() - start);
+    let rows_max = rows_per_slice(delta.num_rows(), delta.memory_bytes());
+    (0..delta.num_rows()).step_by(rows_max).map(move |start| {
+        let len = rows_max.min(delta.num_rows() - start);
         let rows = delta.rows().slice(start, len);
         match delta.diffs() {
             None => DeltaBatch::inserts(rows),
             Some(diffs) => DeltaBatch::new(rows, diffs.slice(start, len)),
         }
     })
+}
+
+fn rows_per_slice(rows: usize, bytes: usize) -> usize {
+    let row_bytes = (bytes / rows.max(1)).max(1);
+    (BATCH_BYTES_MAX / row_bytes).clamp(1, BATCH_ROWS_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slice_has_few_rows_if_they_are_large() {
+        assert_eq!(rows_per_slice(0, 0), BATCH_ROWS_MAX);
+        assert_eq!(rows_per_slice(60_000, 60_000 * 8), BATCH_ROWS_MAX);
+        assert_eq!(rows_per_slice(60_000, 60_000 * 40_000), BATCH_BYTES_MAX / 40_000);
+        assert_eq!(rows_per_slice(2, usize::MAX), 1);
+    }
 }

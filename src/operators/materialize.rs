@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema};
-use types::limits::BATCH_ROWS_MAX;
+use types::limits::{BATCH_BYTES_MAX, BATCH_ROWS_MAX};
 use types::{DIFF_COLUMN, DeltaBatch, EpochRecord, ErrorDelta, SqlState};
 
 use crate::arrangement::{Errors, Shard};
@@ -77,13 +77,14 @@ impl Operator for MaterializeOperator {
             Some(leaving) => leaving,
             None => self.apply(record, out)?,
         };
-        let mut rows = 0;
+        let (mut rows, mut bytes) = (0, 0);
         while let Some(next) = leaving.front() {
-            if rows > 0 && rows + next.num_rows() > BATCH_ROWS_MAX {
+            if rows > 0 && (rows + next.num_rows() > BATCH_ROWS_MAX || bytes > BATCH_BYTES_MAX) {
                 self.leaving = Some(leaving);
                 return Ok(Progress::More);
             }
             rows += next.num_rows();
+            bytes += next.memory_bytes();
             out.push(leaving.pop_front().expect("looked at just now"));
         }
         Ok(Progress::DONE)

@@ -28,6 +28,9 @@ pub trait Backend: Clone + Send + Sync + 'static {
 
     /// True once recovery is over and reads are served.
     fn ready(&self) -> bool;
+
+    /// What cannot be used although reads are served, a line each.
+    fn degraded(&self) -> Vec<String>;
 }
 
 /// One client's session. Dropping a future it returned cancels the work.

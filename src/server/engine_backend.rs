@@ -31,6 +31,10 @@ impl Backend for Engine {
     fn ready(&self) -> bool {
         Engine::ready(self)
     }
+
+    fn degraded(&self) -> Vec<String> {
+        Engine::degraded(self)
+    }
 }
 
 impl BackendSession for Session {

@@ -143,6 +143,7 @@ pub(crate) fn parse_statement(p: &mut Parser) -> Parsed<Statement> {
         "describe" | "desc" => show::parse_describe(p),
         "set" => set::parse(p),
         "reset" => set::parse_reset(p),
+        "refresh" => set::parse_refresh(p),
         "flush" | "wait" | "cancel" | "discard" | "unlisten" => set::parse_command(p),
         "begin" | "start" | "commit" | "end" | "rollback" | "abort" | "savepoint" | "release" => transaction::parse(p),
         "prepare" => prepared::parse(p),

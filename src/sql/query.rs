@@ -117,6 +117,7 @@ where
         | Statement::Reset { .. }
         | Statement::Flush
         | Statement::Wait
+        | Statement::Refresh { .. }
         | Statement::CancelJobs { .. }
         | Statement::Begin(_)
         | Statement::SetTransaction { .. }

@@ -7,7 +7,7 @@ use crate::error::Failure;
 use crate::tokens;
 
 /// First word, what is not supported, what to do instead.
-const STATEMENTS: [(&str, &str, &str); 27] = [
+const STATEMENTS: [(&str, &str, &str); 26] = [
     ("alter", "ALTER is not supported", "DROP the object and CREATE it again."),
     ("analyze", "ANALYZE is not supported", "There are no statistics to collect."),
     ("vacuum", "VACUUM is not supported", "Space is reclaimed by checkpoints."),
@@ -17,7 +17,6 @@ const STATEMENTS: [(&str, &str, &str); 27] = [
     ("merge", "MERGE is not supported", "Use INSERT … ON CONFLICT DO NOTHING, UPDATE and DELETE."),
     ("call", "CALL is not supported", "Procedures do not exist."),
     ("do", "DO is not supported", "Procedures do not exist."),
-    ("refresh", "REFRESH is not needed and not supported", "Materialized views are always up to date."),
     ("lock", "LOCK is not supported", "Reads are strictly serializable without locks."),
     ("listen", "LISTEN is not supported", "Use SUBSCRIBE to be told of changes."),
     ("notify", "NOTIFY is not supported", "Use SUBSCRIBE to be told of changes."),

@@ -117,6 +117,20 @@ pub(crate) fn parse_command(p: &mut Parser) -> Parsed<Statement> {
     Ok(Statement::CancelJobs { ids })
 }
 
+/// `REFRESH MATERIALIZED VIEW [CONCURRENTLY] name [WITH DATA]`.
+pub(crate) fn parse_refresh(p: &mut Parser) -> Parsed<Statement> {
+    tokens::expect_all(p, &["REFRESH", "MATERIALIZED", "VIEW"])?;
+    accept(p, "CONCURRENTLY");
+    let name = tokens::parse_object_name(p)?;
+    let place = tokens::here(p);
+    if accept_all(p, &["WITH", "NO", "DATA"]) {
+        let hint = "Materialized views are always populated.";
+        return Err(Failure::unsupported(place, "REFRESH … WITH NO DATA is not supported", hint));
+    }
+    accept_all(p, &["WITH", "DATA"]);
+    Ok(Statement::Refresh { name })
+}
+
 fn parse_job_id(p: &mut Parser) -> Parsed<u32> {
     match &p.peek_token_ref().token {
         Token::Number(digits, _) => match digits.parse() {

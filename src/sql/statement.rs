@@ -55,6 +55,10 @@ pub enum Statement {
     },
     Flush,
     Wait,
+    /// `REFRESH MATERIALIZED VIEW [CONCURRENTLY] name [WITH DATA]`.
+    Refresh {
+        name: ast::ObjectName,
+    },
     CancelJobs {
         ids: Vec<u32>,
     },

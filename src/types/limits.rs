@@ -2,6 +2,8 @@
 
 /// Rows per batch between operators; also the fuel of one `on_seal` call.
 pub const BATCH_ROWS_MAX: usize = 65_536;
+/// Bytes per batch between operators, as far as single rows allow: no array can come near 2 GiB, where offsets end.
+pub const BATCH_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Rows per page of an arrangement.
 pub const PAGE_ROWS: usize = 1_024;
 /// Pages per copy-on-write chunk of an arrangement's page table.
@@ -10,6 +12,10 @@ pub const PAGES_PER_CHUNK: usize = 64;
 pub const SEGMENT_ROWS_MIN: usize = 1_024;
 /// Epochs the slowest attached dataflow may be behind before sources wait.
 pub const EPOCHS_IN_FLIGHT_MAX: usize = 8;
+/// Times in a row that a view may fail before it is not rebuilt by itself any more.
+pub const FAILURES_IN_A_ROW_MAX: u32 = 3;
+/// Failed relations and stopped sources that a new session is told of by name.
+pub const FAILURES_TOLD_MAX: usize = 10;
 /// Rows in flight between a source's reader and the epoch clock.
 pub const SOURCE_QUEUE_BATCHES_MAX: usize = 4;
 /// Raw bytes of a malformed record that are kept.

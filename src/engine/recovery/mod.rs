@@ -14,19 +14,21 @@ use std::sync::{Arc, Mutex};
 use catalog::{Building, Catalog, CatalogChange, CatalogObject, ObjectBody};
 use dataflow::{CreateDataflow, DataflowGraph, RestoredBatch, RestoredState, Runtime, Start};
 use state::{DurableStore, JournalEntry, Recovered, StoreOptions};
-use types::limits::{CHECKPOINT_INPUT_BYTES, CHECKPOINT_INPUT_PART};
-use types::{Epoch, MemoryBudget, ObjectId, SqlError, ToSqlState};
+use types::limits::{CHECKPOINT_INPUT_BYTES, CHECKPOINT_INPUT_PART, FAILURES_IN_A_ROW_MAX};
+use types::{Epoch, MemoryBudget, ObjectId, SqlError, SqlState, ToSqlState};
 
+use crate::caught::or_stop;
 use crate::checkpoint::{CheckpointPayload, Checkpointer, CheckpointerStart};
 use crate::clock::{self, ClockMessage, EnginePorts, PortsStart, Readable};
 use crate::config::EngineConfig;
 use crate::dataflows;
 use crate::engine::{Engine, Shared, clock_channel, event_handler};
-use crate::failures::Failures;
+use crate::failures::{Failed, Failures, Stage, name_of};
 use crate::gate::JournalGate;
 use crate::late_counts::LateCounts;
 use crate::log::{CatalogEntry, EpochEntry, KIND_CATALOG, KIND_EPOCH, KIND_TABLE_ROWS};
 use crate::logged::LoggedSteps;
+use crate::rebuild::{self, Request};
 use crate::relation::Relation;
 use crate::sessions::SessionRegistry;
 use crate::statements::building;
@@ -72,7 +74,7 @@ pub(crate) fn open(config: EngineConfig) -> Result<Engine, SqlError> {
         shared.lines.raise(*table, *watermark);
     }
     log_incarnation(shared, &beyond);
-    let rebuild = restore_dataflows(shared, &recovered, &beyond.payload)?;
+    let Unrestored { rebuild, withheld } = restore_dataflows(shared, &recovered, &beyond.payload)?;
     restart_feeds(shared, &beyond, &mut markers)?;
     for entry in &beyond.rows {
         tables::replay(shared, entry, &beyond.payload)?;
@@ -84,6 +86,8 @@ pub(crate) fn open(config: EngineConfig) -> Result<Engine, SqlError> {
     let catalog = shared.catalog();
     let background = catalog.objects.values().filter(|object| object.building.is_some());
     background.for_each(|object| building::resume(shared, object.clone()));
+    // An error means that everything is about to stop.
+    let _ = shared.failures.rebuild.send(Request::Recovered(withheld));
     shared.ready.store(true, std::sync::atomic::Ordering::Release);
     tracing::info!(epoch = shared.oracle.opened(), objects = shared.catalog().objects.len(), "ready");
     Ok(engine)
@@ -186,7 +190,20 @@ fn start(
     let slot: Arc<Mutex<Option<std::sync::Weak<Shared>>>> = Arc::default();
     let lookup_slot = slot.clone();
     let lookup = move || lookup_slot.lock().expect("not poisoned").as_ref().and_then(|weak| weak.upgrade());
-    let failures = Failures { oracle: oracle.clone(), clock: clock_sender.clone(), engine: Arc::new(lookup) };
+    let (rebuild, requests) = std::sync::mpsc::channel();
+    let failures = Failures {
+        oracle: oracle.clone(),
+        clock: clock_sender.clone(),
+        rebuild,
+        engine: Arc::new(lookup),
+        book: Arc::default(),
+        job: Arc::default(),
+    };
+    let lookup = failures.engine.clone();
+    std::thread::Builder::new()
+        .name("hw-rebuild".into())
+        .spawn(move || rebuild::run(&requests, &lookup))
+        .map_err(|e| SqlError::internal(format!("cannot start a thread: {e}")))?;
     let checkpointer = Checkpointer::start(CheckpointerStart {
         store: store.clone(),
         workers: config.workers,
@@ -194,7 +211,7 @@ fn start(
         last: payload.clone(),
         memory: budget.account(),
     });
-    let events = event_handler(failures, checkpointer.clone());
+    let events = event_handler(failures.clone(), checkpointer.clone());
     let runtime = Runtime::start(config.workers, budget.clone(), events).map_err(|e| e.to_sql_error())?;
     let runtime = Arc::new(runtime);
     let wake = Mutex::new(clock_sender.clone());
@@ -218,7 +235,7 @@ fn start(
     let driver = coordinator::Driver::new(clock_start, ports);
     std::thread::Builder::new()
         .name("hw-clock".into())
-        .spawn(move || clock::run(driver, clock_receiver))
+        .spawn(move || or_stop("hw-clock", || clock::run(driver, clock_receiver)))
         .map_err(|e| SqlError::internal(format!("cannot start a thread: {e}")))?;
     let queries = query_threads()?;
     let shared = Arc::new(Shared {
@@ -227,6 +244,7 @@ fn start(
         runtime,
         oracle,
         checkpointer,
+        failures,
         clock: clock_sender,
         budget,
         catalog: Mutex::new(Arc::new(payload.catalog.clone())),
@@ -302,13 +320,22 @@ pub(crate) fn graph_of(object: &CatalogObject) -> Result<Option<Arc<DataflowGrap
     Ok(Some(Arc::new(graph)))
 }
 
-/// Restores what is stored. Returns what has to be built anew.
+/// What is not restored.
+#[derive(Default)]
+struct Unrestored {
+    /// Has to be built anew before anybody reads.
+    rebuild: Vec<Arc<DataflowGraph>>,
+    /// Views that failed, to be built anew in the background.
+    withheld: Vec<ObjectId>,
+}
+
+/// Restores what is stored.
 fn restore_dataflows(
     shared: &Shared,
     recovered: &Recovered,
     payload: &CheckpointPayload,
-) -> Result<Vec<Arc<DataflowGraph>>, SqlError> {
-    let mut rebuild = vec![];
+) -> Result<Unrestored, SqlError> {
+    let mut unrestored = Unrestored::default();
     let catalog = shared.catalog();
     let stored = recovered.state.relations();
     let is_table = |object: &CatalogObject| matches!(object.body, ObjectBody::Table(_));
@@ -322,10 +349,16 @@ fn restore_dataflows(
     for object in catalog.objects.values() {
         let Some(graph) = graph_of(object)? else { continue };
         let restored = payload.dataflows.contains(&object.id) || (is_table(object) && stored.contains(&object.id));
+        if !is_table(object) && withhold(shared, object, &graph, restored) {
+            let background =
+                shared.failures.book.get(object.id).is_some_and(|f| f.root == object.id && f.stage == Stage::Failed);
+            unrestored.withheld.extend(background.then_some(object.id));
+            continue;
+        }
         if !restored && !is_table(object) {
             // A background job builds its own.
             if object.building.is_none() {
-                rebuild.push(graph);
+                unrestored.rebuild.push(graph);
             }
             continue;
         }
@@ -344,7 +377,33 @@ fn restore_dataflows(
             .send(ClockMessage::Create { dataflow: Box::new(create), readable, temporary: false })
             .map_err(stopping)?;
     }
-    Ok(rebuild)
+    Ok(unrestored)
+}
+
+/// Leaves out a view that failed, or that reads one that is left out: nobody waits for it. What can be restored is,
+/// unless it has failed too often in a row.
+fn withhold(shared: &Shared, object: &CatalogObject, graph: &Arc<DataflowGraph>, restored: bool) -> bool {
+    let (id, book) = (object.id, &shared.failures.book);
+    let catalog = shared.catalog();
+    let failed = if let Some(input) = graph.inputs().into_iter().find_map(|input| book.get(input)) {
+        input
+    } else {
+        let Some(entry) = catalog.failures.get(&id).filter(|entry| entry.standing) else { return false };
+        let stage = if entry.times > FAILURES_IN_A_ROW_MAX { Stage::Waiting } else { Stage::Failed };
+        if restored && stage == Stage::Failed {
+            return false;
+        }
+        let state = SqlState::from_code(&entry.sqlstate).unwrap_or(SqlState::InternalError);
+        let error = SqlError::new(state, entry.message.clone())
+            .with_detail(format!("Its operator {} stopped; nothing that reads it can be read.", entry.operator));
+        let (operator, since_us, times) = (entry.operator.clone(), entry.since_us, entry.times);
+        Failed { root: id, operator, error, since_us, times, stage }
+    };
+    let relation = Relation::new(graph.clone(), shared.runtime.workers(), Some(object));
+    shared.relations.lock().expect("not poisoned").insert(id, relation);
+    shared.checkpointer.give_up(id);
+    rebuild::show(shared, id, &failed, failed.stage);
+    true
 }
 
 fn read_state(recovered: &Recovered, relation: ObjectId) -> Result<RestoredState, SqlError> {
@@ -364,9 +423,25 @@ fn read_state(recovered: &Recovered, relation: ObjectId) -> Result<RestoredState
 fn rebuild_relations(shared: &Shared, graphs: Vec<Arc<DataflowGraph>>) -> Result<(), SqlError> {
     for graph in graphs {
         let job = shared.jobs.start(format!("rebuild relation {}", graph.relation));
-        let relation = dataflows::build(shared, graph, &job, false)?;
+        let id = graph.relation;
+        let object = shared.catalog().get(id).cloned();
+        let relation = Relation::new(graph, shared.runtime.workers(), object.as_deref());
+        shared.relations.lock().expect("not poisoned").insert(id, relation.clone());
         // Whoever reads it is built next and starts from a snapshot: what came after that would not be sealed there.
-        dataflows::wait_joined(shared, &relation, &job)?;
+        let built = dataflows::build_into(shared, &relation, &job, false)
+            .and_then(|()| dataflows::wait_joined(shared, &relation, &job));
+        let Err(error) = built else { continue };
+        if error.state == SqlState::AdminShutdown {
+            return Err(error);
+        }
+        // The server is up without it; it is tried again in the background.
+        if shared.oracle.dataflow_failure(id).is_none() {
+            let name = object.map_or_else(|| format!("relation {id}"), |object| name_of(&object));
+            let message = format!("{name} has failed: it could not be built again: {}", error.message);
+            let failed = shared.failures.mark_with(id, String::new(), &SqlError { message, ..error });
+            failed.iter().for_each(|id| shared.checkpointer.give_up(*id));
+            shared.failures.tell(id);
+        }
     }
     Ok(())
 }

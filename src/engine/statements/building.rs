@@ -15,6 +15,7 @@ use types::{DeltaBatch, ObjectId, SqlError, SqlState};
 
 use super::{drop, error_views, tag};
 use crate::api::{Notice, NoticeSeverity, Response};
+use crate::caught::caught;
 use crate::clock::ClockMessage;
 use crate::dataflows;
 use crate::engine::Shared;
@@ -92,7 +93,7 @@ pub(crate) fn resume(shared: &Arc<Shared>, object: Arc<CatalogObject>) {
     handle.spawn_blocking(move || {
         let errors = error_views::of(&shared.catalog(), &object);
         let objects: Vec<_> = std::iter::once(object).chain(errors).collect();
-        let built = complete(&shared, &objects, &job).inspect_err(|error| {
+        let built = caught("the job", || complete(&shared, &objects, &job)).inspect_err(|error| {
             tracing::warn!(object = %objects[0].id, error = %error, "a background job failed after the restart");
             abandon(&shared, &objects);
         });
@@ -105,8 +106,11 @@ fn build(shared: &Shared, order: Order, job: &Job, announced: oneshot::Sender<()
     announce(shared, &objects)?;
     // Whoever waits for it may have gone.
     let _ = announced.send(());
-    let filled = fill(shared, &objects[0], order.source, order.rows, job);
-    filled.and_then(|()| complete(shared, &objects, job)).inspect_err(|_| abandon(shared, &objects))
+    let build = || {
+        fill(shared, &objects[0], order.source, order.rows, job)?;
+        complete(shared, &objects, job)
+    };
+    caught("the statement", build).inspect_err(|_| abandon(shared, &objects))
 }
 
 /// Puts the objects, each after what it reads, into the catalog as being built.

@@ -22,6 +22,7 @@ mod late_rows;
 pub mod names;
 pub mod prepare;
 pub mod query;
+mod refresh;
 pub mod settings;
 pub mod show;
 pub mod subscribe;
@@ -182,6 +183,7 @@ async fn dispatch(
         Statement::Reset { name } => settings::reset(session, name.as_deref()),
         Statement::Flush => settings::flush(session).await,
         Statement::Wait => settings::wait(session).await,
+        Statement::Refresh { name } => refresh::execute(session, name).await,
         Statement::CancelJobs { ids } => settings::cancel_jobs(session, ids),
         Statement::Unlisten => tag("UNLISTEN"),
         Statement::DiscardAll => settings::discard_all(session).await,

@@ -15,7 +15,7 @@ use crate::locks::{Mode, Resource};
 use Kind::{Bool, Int4, Int8, Text, Time};
 
 /// All relations, in an order that never changes: their OIDs follow it.
-pub const NAMES: [&str; 14] = [
+pub const NAMES: [&str; 15] = [
     "sources",
     "tables",
     "views",
@@ -30,6 +30,7 @@ pub const NAMES: [&str; 14] = [
     "sessions",
     "memory",
     "locks",
+    "failures",
 ];
 
 /// The relation of that name, as of now.
@@ -49,6 +50,7 @@ pub fn relation(shared: &Shared, name: &str) -> Option<Arc<dyn TableSource>> {
         "sessions" => sessions(shared),
         "memory" => memory(shared),
         "locks" => locks(shared),
+        "failures" => failures(shared),
         _ => return None,
     };
     Some(source)
@@ -67,8 +69,9 @@ pub(crate) fn watermark_text(watermark: i64) -> String {
 fn objects(shared: &Shared, wanted: fn(&ObjectBody) -> bool) -> Arc<dyn TableSource> {
     let catalog = shared.catalog();
     let rows = catalog.objects.values().filter(|o| wanted(&o.body)).map(|object| {
-        let failure = shared.oracle.failure(object.id).map(|e| e.message);
-        let status = if failure.is_some() { "failed" } else { "running" };
+        let failed = shared.failures.book.get(object.id);
+        let status = failed.as_ref().map_or("running", |failed| failed.stage.name());
+        let failure = failed.map(|failed| failed.error.message);
         let rows = shared.relation(object.id).map(|r| r.shards.iter().map(|s| s.row_count() as i64).sum::<i64>());
         vec![
             Cell::Int(object.id.0.into()),
@@ -93,6 +96,44 @@ fn objects(shared: &Shared, wanted: fn(&ObjectBody) -> bool) -> Arc<dyn TableSou
             ("rows", Int8),
             ("definition", Text),
             ("created", Time),
+        ],
+        rows.collect(),
+    )
+}
+
+/// Relations that cannot be read because something failed, and what is being done about it.
+fn failures(shared: &Shared) -> Arc<dyn TableSource> {
+    let catalog = shared.catalog();
+    let rows = shared.failures.book.read().into_iter().filter_map(|(id, failed)| {
+        let (object, root) = (catalog.get(id)?, catalog.get(failed.root));
+        let reads = root.filter(|root| root.id != id).map(|root| root.name.clone());
+        Some(vec![
+            Cell::Int(id.0.into()),
+            object.schema.as_str().into(),
+            object.name.as_str().into(),
+            object.kind_name().into(),
+            failed.stage.name().into(),
+            reads.into(),
+            failed.operator.as_str().into(),
+            failed.error.state.code().into(),
+            failed.error.message.as_str().into(),
+            Cell::Time(failed.since_us),
+            Cell::Int(failed.times.into()),
+        ])
+    });
+    table(
+        &[
+            ("id", Int8),
+            ("schema", Text),
+            ("name", Text),
+            ("kind", Text),
+            ("state", Text),
+            ("because_of", Text),
+            ("operator", Text),
+            ("sqlstate", Text),
+            ("error", Text),
+            ("since", Time),
+            ("times", Int4),
         ],
         rows.collect(),
     )

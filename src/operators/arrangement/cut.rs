@@ -6,10 +6,9 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, RecordBatchOptions, UInt32Array, new_null_array};
 use arrow::compute::take;
 use arrow::datatypes::{Schema, SchemaRef};
-use types::limits::BATCH_ROWS_MAX;
 use types::{DeltaBatch, canonical, hash_columns, with_diff as with_diff_column};
 
-use super::gather::gather_column;
+use super::gather::{gather_column, parts};
 use super::layout::{Incoming, Layout};
 use super::page_table::PageTable;
 use super::rows::{Prepared, Rows};
@@ -75,13 +74,13 @@ impl KeyedCut {
         let mut puts = written.drain();
         puts.retain(|id| pages.is_live(*id));
         let mut batches = vec![];
-        for ids in puts.chunks(BATCH_ROWS_MAX) {
+        for ids in parts(&layout, &pages, &puts) {
             let gathered = columns.iter().map(|c| (c, gather_column(&layout.columns[*c], &pages, ids, *c)));
             // A key is found again by its bytes: those of a put and of a later delete must be the same.
             let arrays = gathered.map(|(c, array)| if key.contains(c) { canonical(&array) } else { array }).collect();
             batches.push(with_diff(&schema, arrays, ids.len(), 1)?);
         }
-        for ids in gone.chunks(BATCH_ROWS_MAX) {
+        for ids in parts(&buried.layout, &buried.rows.pages, &gone) {
             let width = buried.layout.columns.len();
             let keys = (0..width).map(|c| gather_column(&buried.layout.columns[c], &buried.rows.pages, ids, c));
             let values = columns[width..].iter().map(|c| new_null_array(&layout.columns[*c].data_type, ids.len()));
@@ -122,7 +121,7 @@ fn still_gone(layout: &Layout, rows: &Rows, buried: &Graveyard) -> Result<Vec<u3
     let ids = buried.rows.live_ids();
     let width = buried.layout.columns.len();
     let mut gone = vec![];
-    for ids in ids.chunks(BATCH_ROWS_MAX) {
+    for ids in parts(&buried.layout, &buried.rows.pages, &ids) {
         let keys: Vec<ArrayRef> =
             (0..width).map(|c| gather_column(&buried.layout.columns[c], &buried.rows.pages, ids, c)).collect();
         let hashes = hash_columns(&keys, ids.len())?;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use ::types::limits::{BATCH_BYTES_MAX, BATCH_ROWS_MAX};
 use arrow::array::*;
 use arrow::buffer::{BooleanBuffer, Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow::compute::{cast, take};
@@ -10,7 +11,41 @@ use arrow::row::RowConverter;
 
 use super::column::{Column, Store, bit};
 use super::layout::{ColumnLayout, Layout, Storage, unpack_interval};
+use super::page::Page;
 use super::page_table::{PageTable, place};
+
+/// Consecutive ids in parts whose gathered arrays stay within the limits of a batch; a row larger than that is alone.
+pub(crate) fn parts<'a>(layout: &Layout, pages: &PageTable, ids: &'a [u32]) -> Vec<&'a [u32]> {
+    let byte_columns: Vec<usize> = (0..layout.columns.len())
+        .filter(|c| matches!(layout.columns[*c].storage, Storage::Bytes | Storage::Encoded(_)))
+        .collect();
+    if byte_columns.is_empty() {
+        return ids.chunks(BATCH_ROWS_MAX).collect();
+    }
+    let (mut parts, mut start, mut bytes) = (vec![], 0, 0);
+    for (position, id) in ids.iter().enumerate() {
+        let (number, slot) = place(*id);
+        let page = pages.page(number);
+        let row: usize = byte_columns.iter().map(|c| cell_bytes(page, *c, slot)).sum();
+        if position > start && (position - start == BATCH_ROWS_MAX || bytes + row > BATCH_BYTES_MAX) {
+            parts.push(&ids[start..position]);
+            (start, bytes) = (position, 0);
+        }
+        bytes += row;
+    }
+    if start < ids.len() {
+        parts.push(&ids[start..]);
+    }
+    parts
+}
+
+/// Bytes of a text, binary or encoded cell.
+pub(super) fn cell_bytes(page: &Page, column: usize, slot: usize) -> usize {
+    match &page.columns[column].store {
+        Store::Bytes(heap) => heap.len_of(slot),
+        _ => 0,
+    }
+}
 
 /// Columns `columns` of the rows `ids`, in that order, as a batch of `schema`.
 pub(crate) fn gather(

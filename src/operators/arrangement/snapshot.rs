@@ -11,9 +11,8 @@ use hashbrown::{HashMap, HashSet};
 use types::limits::PAGE_ROWS;
 use types::{DeltaBatch, Epoch, ErrorDelta, SqlError, canonical_columns, consolidate, hash_columns};
 
-use super::column::Store;
 use super::errors::Errors;
-use super::gather::{gather, take_rows};
+use super::gather::{cell_bytes, gather, take_rows};
 use super::layout::{Layout, Storage};
 use super::page_table::{PageTable, place};
 use super::segments::Segments;
@@ -173,13 +172,6 @@ impl Cursor {
             self.next += 1;
         }
         ids
-    }
-}
-
-fn cell_bytes(page: &super::page::Page, column: usize, slot: usize) -> usize {
-    match &page.columns[column].store {
-        Store::Bytes(heap) => heap.len_of(slot),
-        _ => 0,
     }
 }
 

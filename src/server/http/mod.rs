@@ -1,4 +1,4 @@
-//! HTTP: `/healthz` (the process lives), `/readyz` (reads are served), `/metrics` (Prometheus text). Nothing else.
+//! HTTP: `/healthz` (the process lives), `/readyz` (reads are served; what has failed), `/metrics` (Prometheus text). Nothing else.
 //!
 //! On loopback the `Host` header must name loopback too: a web page that rebinds its own name to 127.0.0.1 gets
 //! nothing.
@@ -45,9 +45,19 @@ pub async fn serve<B: Backend>(listener: TcpListener, backend: B, mut stopping: 
 
 async fn ready<B: Backend>(State(backend): State<B>) -> Response {
     match backend.ready() {
-        true => "ready\n".into_response(),
+        true => readiness(&backend.degraded()).into_response(),
         false => (StatusCode::SERVICE_UNAVAILABLE, "starting\n").into_response(),
     }
+}
+
+/// Reads are served, so the answer is 200 whatever has failed: a balancer that took the server out would take away what
+/// still works. The first line tells the two apart, the others say why.
+fn readiness(degraded: &[String]) -> String {
+    if degraded.is_empty() {
+        return "ready\n".into();
+    }
+    let lines = degraded.iter().map(|line| line.replace('\n', " ") + "\n");
+    "degraded\n".to_string() + &lines.collect::<String>()
 }
 
 async fn render_metrics<B: Backend>(State(backend): State<B>) -> Response {

@@ -24,7 +24,10 @@ async fn health_readiness_and_metrics() {
     let server = serve(&fake).await;
     let address = server.http_addr().unwrap();
     assert_eq!(get(address, "/healthz", "localhost").await, (200, "ok\n".to_owned()));
-    assert_eq!(get(address, "/readyz", "localhost").await.0, 200);
+    assert_eq!(get(address, "/readyz", "localhost").await, (200, "ready\n".to_owned()));
+    *fake.degraded.lock().unwrap() = vec!["view \"v\" has failed: a\nb (waiting)".into(), "source".into()];
+    let degraded = "degraded\nview \"v\" has failed: a b (waiting)\nsource\n";
+    assert_eq!(get(address, "/readyz", "localhost").await, (200, degraded.to_owned()));
     fake.ready.send_replace(false);
     assert_eq!(get(address, "/readyz", "localhost").await, (503, "starting\n".to_owned()));
     assert_eq!(get(address, "/", "localhost").await.0, 404);

@@ -6,7 +6,7 @@
 //! `timeout MS` · `panic` · `deallocate N` · `FETCH … FROM "c"`: the cursor `c` · anything else: a command whose tag
 //! is the text in upper case.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arrow::array::{ArrayRef, Int32Array, RecordBatch, StringArray};
@@ -29,12 +29,18 @@ pub struct Fake {
     /// Statements at work: running, or streams that still exist.
     pub live: Arc<watch::Sender<usize>>,
     pub ready: Arc<watch::Sender<bool>>,
+    pub degraded: Arc<Mutex<Vec<String>>>,
 }
 
 impl Default for Fake {
     fn default() -> Self {
         let count = || Arc::new(watch::Sender::new(0));
-        Fake { sessions: Arc::default(), live: count(), ready: Arc::new(watch::Sender::new(true)) }
+        Fake {
+            sessions: Arc::default(),
+            live: count(),
+            ready: Arc::new(watch::Sender::new(true)),
+            degraded: Arc::default(),
+        }
     }
 }
 
@@ -109,6 +115,10 @@ impl Backend for Fake {
 
     fn ready(&self) -> bool {
         *self.ready.borrow()
+    }
+
+    fn degraded(&self) -> Vec<String> {
+        self.degraded.lock().unwrap().clone()
     }
 }
 
