@@ -201,6 +201,27 @@ fn the_same_seed_replays_exactly() {
     assert_ne!(trace(5), trace(6));
 }
 
+/// A checkpoint that found no space only once, with the reserve still there, leaves nothing behind.
+#[test]
+fn writing_goes_on_after_a_checkpoint_that_found_no_space_once() {
+    for reserve_bytes in [0, 16 * 1024] {
+        let disk = SimulatedDisk::new(1);
+        let options = StoreOptions { reserve_bytes, ..on(&disk) };
+        let (store, _) = DurableStore::open(Path::new(DIR), options).unwrap();
+        let (appended, acknowledged, checkpointed, epoch) = (0, 0, 0, 0);
+        let mut subject = Subject { store, appended, acknowledged, checkpointed, epoch };
+        subject.append(3).unwrap();
+        subject.sync().unwrap();
+        disk.fail_at(disk.operations() + 2, Fault::Error(std::io::ErrorKind::StorageFull));
+        assert!(matches!(subject.checkpoint(), Err(StateError::DiskFull { .. })));
+        assert!(matches!(subject.append(1), Err(StateError::DiskFull { .. })), "refused until it is committed");
+        subject.checkpoint().unwrap();
+        subject.store.journal().write_group().unwrap();
+        subject.append(1).unwrap();
+        subject.sync().unwrap();
+    }
+}
+
 /// The disk runs full of journal; as soon as somebody else gives up a little space, everything goes on without a
 /// restart, and the journal shrinks to what the newest checkpoint needs.
 #[test]

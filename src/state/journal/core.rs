@@ -227,11 +227,10 @@ impl JournalCore {
         if self.shared.lock().checkpoint_waits {
             return Ok(());
         }
-        let Some(reserve) = &mut self.reserve else {
-            self.shared.lock().disk_full = false;
-            return Ok(());
-        };
-        if reserve.is_complete() || !reserve.grow()? {
+        if let Some(reserve) = &mut self.reserve
+            && !reserve.is_complete()
+            && !reserve.grow()?
+        {
             return Ok(());
         }
         let mut queue = self.shared.lock();
