@@ -13,8 +13,8 @@ pub use expr::{
     scalar_value_to_literal,
 };
 pub use recompute::{
-    FrameBound, FrameSpec, MatchColumn, MatchExpr, MatchLimit, MatchOutput, MatchSource, MatchSpec, MatchValue,
-    ROW_LABEL, ROW_MATCH_NUMBER, RecomputeCall, RecomputeKind, RecomputeSort, RecomputeSpec, Recomputed, Recomputer,
-    match_row_schema,
+    FrameBound, FrameSpec, MatchColumn, MatchExpr, MatchLimit, MatchOutput, MatchProgress, MatchSource, MatchSpec,
+    MatchValue, MatchVisit, Matched, ROW_LABEL, ROW_MATCH_NUMBER, RecomputeCall, RecomputeKind, RecomputeSort,
+    RecomputeSpec, Recomputed, Recomputer, StreamMatcher, match_row_schema,
 };
 pub use type_text::postgres_types_in;

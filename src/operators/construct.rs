@@ -7,8 +7,8 @@ use crate::spec::OperatorSpec;
 use crate::union::union_schema;
 use crate::{
     BuildContext, EmitOnCloseOperator, ErrorRowsOperator, FilterProjectOperator, IgnoreErrorsOperator, JoinOperator,
-    MaterializeOperator, Operator, OperatorError, RecomputeOperator, SessionAggregateOperator, SessionOperator,
-    TopNOperator, UnionOperator, WindowOperator,
+    MatchOnCloseOperator, MaterializeOperator, Operator, OperatorError, RecomputeOperator, SessionAggregateOperator,
+    SessionOperator, TopNOperator, UnionOperator, WindowOperator,
 };
 
 impl OperatorSpec {
@@ -36,6 +36,7 @@ impl OperatorSpec {
             }
             OperatorSpec::EmitOnClose(spec) => Box::new(EmitOnCloseOperator::new(spec)?),
             OperatorSpec::Recompute(spec) => Box::new(RecomputeOperator::new(spec, ctx.worker, ctx.workers)?),
+            OperatorSpec::MatchOnClose(spec) => Box::new(MatchOnCloseOperator::new(spec)?),
             OperatorSpec::IgnoreErrors => Box::new(IgnoreErrorsOperator),
             OperatorSpec::ErrorRows(spec) => Box::new(ErrorRowsOperator::new(spec)),
             OperatorSpec::Materialize(spec) => Box::new(MaterializeOperator::new(spec, ctx)),

@@ -28,6 +28,8 @@ pub enum OperatorSpec {
     EmitOnClose(CloseSpec),
     /// Any other DataFusion operation by recomputing the touched keys.
     Recompute(RecomputeSpec),
+    /// MATCH_RECOGNIZE with EMIT ON WINDOW CLOSE.
+    MatchOnClose(MatchOnCloseSpec),
     /// Passes rows; errors end here: they are shown elsewhere (`on_error = 'dead_letter'` of the relation that is read).
     IgnoreErrors,
     /// Errors as rows; rows end here.
@@ -196,6 +198,17 @@ pub enum JoinKind {
     Full,
     LeftSemi,
     LeftAnti,
+}
+
+/// Matches leave once, when no row to come can change them. Input is append-only; the pattern orders by `time_column`,
+/// ascending, before anything else. Rows whose time is NULL are left out.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MatchOnCloseSpec {
+    /// Of kind `Match`.
+    pub pattern: RecomputeSpec,
+    pub time_column: usize,
+    /// No row to come is before it.
+    pub bound: EventTimeBound,
 }
 
 /// State rows go once `column` (timestamp µs) passes `bound`: `< bound`, or `≤ bound` if inclusive.

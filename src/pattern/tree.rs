@@ -66,6 +66,17 @@ impl Pattern {
         }
     }
 
+    pub fn has_start_anchor(&self) -> bool {
+        match self {
+            Pattern::Start => true,
+            Pattern::Empty | Pattern::End | Pattern::Variable(_) => false,
+            Pattern::Concat(parts) | Pattern::Permute(parts) | Pattern::Alternate(parts) => {
+                parts.iter().any(Pattern::has_start_anchor)
+            }
+            Pattern::Repeat { body, .. } | Pattern::Exclude(body) => body.has_start_anchor(),
+        }
+    }
+
     pub fn has_end_anchor(&self) -> bool {
         match self {
             Pattern::End => true,

@@ -27,8 +27,8 @@ use row_pattern::CompiledMatch;
 use window::WindowCalls;
 
 pub use row_pattern::{
-    MatchColumn, MatchExpr, MatchLimit, MatchOutput, MatchSource, MatchSpec, MatchValue, ROW_LABEL, ROW_MATCH_NUMBER,
-    match_row_schema,
+    MatchColumn, MatchExpr, MatchLimit, MatchOutput, MatchProgress, MatchSource, MatchSpec, MatchValue, MatchVisit,
+    Matched, ROW_LABEL, ROW_MATCH_NUMBER, StreamMatcher, match_row_schema,
 };
 pub use spec::{FrameBound, FrameSpec, RecomputeCall, RecomputeKind, RecomputeSort, RecomputeSpec};
 

@@ -23,7 +23,8 @@ use types::limits::BATCH_ROWS_MAX;
 use types::{DeltaBatch, EpochRecord, ErrorDelta, ToSqlState, consolidate, hash_columns, vnode_of, worker_of};
 
 use crate::{Cut, Operator, OperatorError, Output, Progress, RestoredTable, TableCut, TableKind};
-use state::{Answer, EncodedRows, KeyedRows, RowCodec, TouchedKey};
+pub(crate) use state::RowCodec;
+use state::{Answer, EncodedRows, KeyedRows, TouchedKey};
 
 const TABLE_INPUT: u16 = 0;
 const TABLE_STARTED: u16 = 1;
@@ -301,7 +302,7 @@ impl Difference {
 
 /// Input since the last cut; consolidated now and then, so that a row that comes and goes does not pile up.
 #[derive(Default)]
-struct Uncut {
+pub(crate) struct Uncut {
     batches: Vec<DeltaBatch>,
     rows: usize,
     /// Rows after the last consolidation.
@@ -309,7 +310,7 @@ struct Uncut {
 }
 
 impl Uncut {
-    fn push(&mut self, schema: &SchemaRef, delta: DeltaBatch) -> Result<(), OperatorError> {
+    pub(crate) fn push(&mut self, schema: &SchemaRef, delta: DeltaBatch) -> Result<(), OperatorError> {
         if delta.is_empty() {
             return Ok(());
         }
@@ -324,11 +325,11 @@ impl Uncut {
         Ok(())
     }
 
-    fn take(&mut self) -> Vec<DeltaBatch> {
+    pub(crate) fn take(&mut self) -> Vec<DeltaBatch> {
         std::mem::take(self).batches
     }
 
-    fn memory_bytes(&self) -> usize {
+    pub(crate) fn memory_bytes(&self) -> usize {
         self.batches.iter().map(DeltaBatch::memory_bytes).sum()
     }
 }

@@ -16,7 +16,7 @@ use crate::OperatorError;
 const ENTRY_BYTES: usize = 64;
 
 /// Converts whole rows of one schema to bytes and back.
-pub(super) struct RowCodec {
+pub(crate) struct RowCodec {
     schema: SchemaRef,
     converter: RowConverter,
     parser: RowParser,

@@ -20,6 +20,10 @@ pub(super) fn emit_on_close(graph: &mut Graph<'_>, root: usize) -> Result<usize,
         path.push(graph.nodes[*path.last().expect("starts with the root")].inputs[0].from);
     }
     let top = *path.last().expect("starts with the root");
+    // A pattern has held back its rows from the start, see `match_recognize.rs`.
+    if matches!(graph.nodes[top].kind, NodeKind::Operator(OperatorSpec::MatchOnClose(_))) {
+        return Ok(root);
+    }
     if let Some(exact) = close_inside(graph, top) {
         for node in &path {
             graph.properties[*node].append_only = exact;
@@ -46,7 +50,20 @@ fn close_inside(graph: &mut Graph<'_>, node: usize) -> Option<bool> {
         NodeKind::Operator(OperatorSpec::Aggregate(spec)) => spec.close.as_ref().is_some_and(|c| is_window(c.column)),
         NodeKind::Operator(OperatorSpec::TopN(spec)) => spec.close.as_ref().is_some_and(|c| is_window(c.column)),
         NodeKind::Operator(OperatorSpec::SessionAggregate(_) | OperatorSpec::Session(_)) => true,
-        _ => false,
+        NodeKind::Operator(
+            OperatorSpec::FilterProject(_)
+            | OperatorSpec::Window(_)
+            | OperatorSpec::PartialAggregate(_)
+            | OperatorSpec::Join(_)
+            | OperatorSpec::Union
+            | OperatorSpec::EmitOnClose(_)
+            | OperatorSpec::Recompute(_)
+            | OperatorSpec::MatchOnClose(_)
+            | OperatorSpec::IgnoreErrors
+            | OperatorSpec::ErrorRows(_)
+            | OperatorSpec::Materialize(_),
+        )
+        | NodeKind::Input { .. } => false,
     };
     if !by_window {
         return None;

@@ -32,6 +32,8 @@ impl Kept {
 pub(super) struct Graph<'a> {
     pub catalog: &'a Catalog,
     pub on_error: OnError,
+    /// EMIT ON WINDOW CLOSE: patterns give what is final.
+    pub emit_on_close: bool,
     pub nodes: Vec<Node>,
     pub properties: Vec<Properties>,
     /// By the node they are about, so that they go with it.
@@ -43,7 +45,7 @@ pub(super) type Projected = (ScalarExpr, FieldRef);
 
 impl<'a> Graph<'a> {
     pub fn new(catalog: &'a Catalog, on_error: OnError) -> Self {
-        Graph { catalog, on_error, nodes: vec![], properties: vec![], notices: vec![] }
+        Graph { catalog, on_error, emit_on_close: false, nodes: vec![], properties: vec![], notices: vec![] }
     }
 
     /// Appends a node; returns its index.

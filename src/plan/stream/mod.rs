@@ -51,6 +51,7 @@ pub(crate) fn plan_view(
 ) -> Result<PlannedView, PlanError> {
     refuse_impure(plan)?;
     let mut graph = Graph::new(catalog, options.on_error);
+    graph.emit_on_close = options.emit_on_window_close;
     let mut root = convert(&mut graph, plan)?;
     if options.emit_on_window_close {
         root = close::emit_on_close(&mut graph, root)?;

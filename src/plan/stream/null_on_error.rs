@@ -24,6 +24,10 @@ pub(super) fn apply(nodes: &mut [Node]) {
                 }
                 RecomputeKind::Match(pattern) => guard_pattern(pattern),
             },
+            OperatorSpec::MatchOnClose(spec) => match &mut spec.pattern.kind {
+                RecomputeKind::Match(pattern) => guard_pattern(pattern),
+                RecomputeKind::Aggregate { .. } | RecomputeKind::Window { .. } => {}
+            },
             OperatorSpec::Window(_)
             | OperatorSpec::Session(_)
             | OperatorSpec::TopN(_)

@@ -67,32 +67,82 @@ pub(super) fn batch(expr: &Expression, columns: Vec<ArrayRef>, rows: usize) -> R
         .map_err(|error| KernelError::internal(format!("values of a row pattern: {error}")))
 }
 
-/// One partition; `partition` are its rows in `sorted`.
+/// One partition.
 pub(super) struct PartitionRows<'a> {
     pub compiled: &'a CompiledMatch,
     pub sorted: &'a Sorted,
     pub bitmaps: &'a Bitmaps,
+    /// Its rows in `sorted`: all that are known, without the first `base`, which nobody will ask for again.
     pub partition: Range<usize>,
+    pub base: usize,
+    pub closed: bool,
+    /// Rows to come are not before it.
+    pub watermark: i64,
+    /// Where conditions that fail are noted, as not fulfilled; `None`: they end the search.
+    pub failed: Option<Vec<KernelError>>,
 }
 
 impl Rows for PartitionRows<'_> {
     type Error = KernelError;
 
     fn len(&self) -> usize {
-        self.partition.len()
+        self.base + self.partition.len()
     }
 
     fn closed(&self) -> bool {
-        true
+        self.closed
     }
 
     fn holds(&mut self, label: Label, path: &Path, match_number: u64) -> Result<bool, KernelError> {
-        let row = self.partition.start + path.end() - 1;
-        let label = label.0 as usize;
-        if let Some(bits) = &self.bitmaps.0[label] {
+        let row = self.place(path.end() - 1);
+        if let Some(bits) = &self.bitmaps.0[label.0 as usize] {
             return Ok(bits.is_valid(row) && bits.value(row));
         }
-        let Some(condition) = &self.compiled.conditions[label] else { return Ok(true) };
+        match (self.evaluate(label, path, match_number), &mut self.failed) {
+            (Err(error @ KernelError::Evaluation { .. }), Some(failed)) => {
+                if !failed.contains(&error) {
+                    failed.push(error);
+                }
+                Ok(false)
+            }
+            (answer, _) => answer,
+        }
+    }
+
+    fn within(&self, start: usize, row: usize) -> bool {
+        let (Some(limit), Some(times)) = (self.compiled.limit, &self.sorted.times) else { return true };
+        let (start, row) = (self.place(start), self.place(row));
+        if times.is_null(start) || times.is_null(row) {
+            return start == row;
+        }
+        // Descending order is as good.
+        times.value(row).abs_diff(times.value(start)) <= limit.distance.max(0) as u64
+    }
+
+    fn limited(&self) -> bool {
+        self.compiled.limit.is_some()
+    }
+
+    fn expired(&self, start: usize) -> bool {
+        self.deadline(start).is_some_and(|deadline| deadline < self.watermark)
+    }
+}
+
+impl PartitionRows<'_> {
+    /// Where a row of the partition is in `sorted`.
+    pub fn place(&self, row: usize) -> usize {
+        self.partition.start + row - self.base
+    }
+
+    /// The last time that a match from `start` can reach.
+    pub fn deadline(&self, start: usize) -> Option<i64> {
+        let (limit, times) = (self.compiled.limit?, self.sorted.times.as_ref()?);
+        let start = self.place(start);
+        times.is_valid(start).then(|| times.value(start).saturating_add(limit.distance))
+    }
+
+    fn evaluate(&self, label: Label, path: &Path, match_number: u64) -> Result<bool, KernelError> {
+        let Some(condition) = &self.compiled.conditions[label.0 as usize] else { return Ok(true) };
         let columns = condition.values.iter().map(|value| match &value.source {
             Source::Row(value) => self.row(value, path, match_number),
             Source::Aggregate { set, call, .. } => {
@@ -108,38 +158,22 @@ impl Rows for PartitionRows<'_> {
         Ok(value.is_valid(0) && value.value(0))
     }
 
-    fn within(&self, start: usize, row: usize) -> bool {
-        let (Some(limit), Some(times)) = (self.compiled.limit, &self.sorted.times) else { return true };
-        let (start, row) = (self.partition.start + start, self.partition.start + row);
-        if times.is_null(start) || times.is_null(row) {
-            return start == row;
-        }
-        // Descending order is as good.
-        times.value(row).abs_diff(times.value(start)) <= limit.distance.max(0) as u64
-    }
-
-    fn limited(&self) -> bool {
-        self.compiled.limit.is_some()
-    }
-}
-
-impl PartitionRows<'_> {
     /// A value of the candidate's condition, as an array of one.
     fn row(&self, value: &RowValue, path: &Path, match_number: u64) -> Result<ArrayRef, KernelError> {
         let found = path.find(value.set, value.end, value.offset, path.len());
-        let base = found.map(|index| self.partition.start + path.start() + index);
-        let target = base.and_then(|row| shifted(row, value.shift, &self.partition));
+        let found = found.map(|index| self.place(path.start() + index));
+        let target = found.and_then(|row| shifted(row, value.shift, &self.partition));
         let Some(row) = target else { return Ok(new_null_array(&value.expr.data_type(), 1)) };
         if let Some(values) = value.by_itself.and_then(|index| self.sorted.values[index].as_ref()) {
             return Ok(values.slice(row, 1));
         }
-        let label = row.checked_sub(self.partition.start + path.start()).and_then(|index| path.labels().get(index));
+        let label = row.checked_sub(self.place(path.start())).and_then(|index| path.labels().get(index));
         let label = label.map(|label| self.compiled.variables[label.0 as usize].as_str());
         self.sorted.at(self.compiled, value, &[Some(SeenRow { row, label, match_number })])
     }
 
     fn rows_of(&self, set: LabelSet, path: &Path, match_number: u64) -> Vec<SeenRow<'_>> {
-        let first = self.partition.start + path.start();
+        let first = self.place(path.start());
         let rows = path.labels().iter().enumerate().filter(|(_, label)| set.contains(**label));
         rows.map(|(index, label)| SeenRow {
             row: first + index,

@@ -26,6 +26,8 @@ pub(super) struct OutputRows {
 struct Found {
     found: Match,
     partition: Range<usize>,
+    /// Where the match's first row is in [`Sorted::rows`].
+    first: usize,
 }
 
 #[derive(Clone, Copy)]
@@ -47,39 +49,53 @@ impl OutputRows {
 type Outcomes = Vec<Result<Range<usize>, KernelError>>;
 
 impl CompiledMatch {
-    /// Adds the rows that ROWS PER MATCH asks for.
-    pub(super) fn collect(&self, matches: Vec<Match>, partition: &Range<usize>, output: &mut OutputRows) {
-        // Starts only grow: what lies before one and in no match so far is in none.
-        let mut covered = 0;
-        for found in matches {
-            let (start, end) = (found.path.start(), found.path.end());
-            if self.rows == MatchOutput::AllWithUnmatched {
-                unmatched(covered..start, partition, output);
-            }
-            covered = covered.max(end).max(start + 1);
-            let number = output.matches.len();
-            let row = |index: usize, length: usize| OutputRow {
-                row: partition.start + start + index,
-                found: Some(number),
-                length,
-            };
-            let length = found.path.len();
-            match self.rows {
-                MatchOutput::OneRow => output.rows.push(row(length.saturating_sub(1), length)),
-                MatchOutput::AllOmitEmpty if length == 0 => {}
-                MatchOutput::AllShowEmpty | MatchOutput::AllOmitEmpty | MatchOutput::AllWithUnmatched => {
-                    if length == 0 {
-                        output.rows.push(row(0, 0));
-                    }
-                    let shown = (0..length).filter(|index| !found.path.excluded(*index));
-                    output.rows.extend(shown.map(|index| row(index, index + 1)));
+    /// Adds the rows that ROWS PER MATCH asks for. `partition` are the rows that are known, without the first `base`; what
+    /// lies before `covered` has been settled, and is moved on.
+    pub(super) fn collect(
+        &self,
+        found: Match,
+        partition: &Range<usize>,
+        base: usize,
+        covered: &mut usize,
+        output: &mut OutputRows,
+    ) {
+        let (start, end) = (found.path.start(), found.path.end());
+        self.unmatched(start, partition, base, covered, output);
+        *covered = (*covered).max(end).max(start + 1);
+        let number = output.matches.len();
+        let first = partition.start + start - base;
+        let row = |index: usize, length: usize| OutputRow { row: first + index, found: Some(number), length };
+        let length = found.path.len();
+        match self.rows {
+            MatchOutput::OneRow => output.rows.push(row(length.saturating_sub(1), length)),
+            MatchOutput::AllOmitEmpty if length == 0 => {}
+            MatchOutput::AllShowEmpty | MatchOutput::AllOmitEmpty | MatchOutput::AllWithUnmatched => {
+                if length == 0 {
+                    output.rows.push(row(0, 0));
                 }
+                let shown = (0..length).filter(|index| !found.path.excluded(*index));
+                output.rows.extend(shown.map(|index| row(index, index + 1)));
             }
-            output.matches.push(Found { found, partition: partition.clone() });
         }
+        output.matches.push(Found { found, partition: partition.clone(), first });
+    }
+
+    /// Adds the rows up to `end` that are in no match, if they are asked for. Starts only grow: what lies before one and
+    /// in no match so far is in none.
+    pub(super) fn unmatched(
+        &self,
+        end: usize,
+        partition: &Range<usize>,
+        base: usize,
+        covered: &mut usize,
+        output: &mut OutputRows,
+    ) {
         if self.rows == MatchOutput::AllWithUnmatched {
-            unmatched(covered..partition.len(), partition, output);
+            let places = (*covered).min(end)..end;
+            let row = |place| OutputRow { row: partition.start + place - base, found: None, length: 0 };
+            output.rows.extend(places.map(row));
         }
+        *covered = (*covered).max(end);
     }
 
     /// The columns, and the outcomes with those partitions failed whose measures do.
@@ -188,7 +204,7 @@ impl CompiledMatch {
         let path = &found.found.path;
         let length = if value.complete { path.len() } else { length };
         let index = path.find(value.set, value.end, value.offset, length)?;
-        let first = found.partition.start + path.start();
+        let first = found.first;
         let row = shifted(first + index, value.shift, &found.partition)?;
         let label = row.checked_sub(first).and_then(|index| path.labels().get(index));
         Some(SeenRow {
@@ -237,7 +253,7 @@ impl CompiledMatch {
 
     fn seen_rows(&self, found: &Found) -> Vec<SeenRow<'_>> {
         let path = &found.found.path;
-        let first = found.partition.start + path.start();
+        let first = found.first;
         let row = |(index, label): (usize, &pattern::Label)| SeenRow {
             row: first + index,
             label: Some(self.variables[label.0 as usize].as_str()),
@@ -245,8 +261,4 @@ impl CompiledMatch {
         };
         path.labels().iter().enumerate().map(row).collect()
     }
-}
-
-fn unmatched(places: Range<usize>, partition: &Range<usize>, output: &mut OutputRows) {
-    output.rows.extend(places.map(|place| OutputRow { row: partition.start + place, found: None, length: 0 }));
 }

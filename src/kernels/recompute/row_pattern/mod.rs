@@ -1,15 +1,17 @@
-//! MATCH_RECOGNIZE over the rows of keys: the batch form, in which all rows of a partition are known.
+//! MATCH_RECOGNIZE over the rows of keys.
 //!
 //! `spec.rs` is what is persisted, `compile.rs` makes it ready to run. `sorted.rs` brings the rows of all partitions
 //! into order and computes, for all rows at once, every value that a row gives by itself. `conditions.rs` answers the
 //! search's questions: conditions on single rows from bitmaps, others by evaluating them for the candidate. `measures.rs`
 //! turns matches into rows, all matches of all partitions at once. What a match is decides the crate `pattern`.
+//! `stream.rs` is the other form: rows come in order, and what is given is final.
 
 mod compile;
 mod conditions;
 mod measures;
 mod sorted;
 mod spec;
+mod stream;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -20,6 +22,8 @@ use pattern::{Match, Search, SearchError, SkipFault, Step};
 use types::SqlState;
 
 pub use spec::{MatchColumn, MatchExpr, MatchLimit, MatchOutput, MatchSource, MatchSpec, MatchValue};
+
+pub use stream::{MatchProgress, MatchVisit, Matched, StreamMatcher};
 
 pub(super) use compile::CompiledMatch;
 
@@ -54,7 +58,11 @@ impl CompiledMatch {
             let start = output.len();
             outcomes.push(match self.search(&sorted, &bitmaps, partition.clone()) {
                 Ok(matches) => {
-                    self.collect(matches, partition, &mut output);
+                    let mut covered = 0;
+                    for found in matches {
+                        self.collect(found, partition, 0, &mut covered, &mut output);
+                    }
+                    self.unmatched(partition.len(), partition, 0, &mut covered, &mut output);
                     Ok(start..output.len())
                 }
                 Err(error @ KernelError::Evaluation { .. }) => Err(error),
@@ -66,7 +74,16 @@ impl CompiledMatch {
 
     /// All matches of one partition, in order.
     fn search(&self, sorted: &Sorted, bitmaps: &Bitmaps, partition: Range<usize>) -> Result<Vec<Match>, KernelError> {
-        let mut rows = PartitionRows { compiled: self, sorted, bitmaps, partition };
+        let mut rows = PartitionRows {
+            compiled: self,
+            sorted,
+            bitmaps,
+            partition,
+            base: 0,
+            closed: true,
+            watermark: i64::MAX,
+            failed: None,
+        };
         let mut search = Search::new(self.program.clone(), self.after_match, self.timed_out);
         let mut matches = vec![];
         loop {
