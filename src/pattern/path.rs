@@ -8,6 +8,9 @@ pub struct Path {
     start: usize,
     labels: Vec<Label>,
     excluded: Vec<bool>,
+    /// One per row, never given twice: two ways that have one in common have all rows up to it in common.
+    ids: Vec<u64>,
+    given: u64,
     /// Per label the places of its rows, ascending: finding the last row of a variable must not walk the match.
     places: Vec<Vec<u32>>,
 }
@@ -37,6 +40,11 @@ impl Path {
 
     pub fn labels(&self) -> &[Label] {
         &self.labels
+    }
+
+    /// Numbers of the rows, ascending, each given once: whoever knows the way up to one knows all before it.
+    pub fn ids(&self) -> &[u64] {
+        &self.ids
     }
 
     /// Whether the `index`-th row stands in `{- … -}`.
@@ -80,6 +88,8 @@ impl Path {
         self.places[label.0 as usize].push(self.labels.len() as u32);
         self.labels.push(label);
         self.excluded.push(excluded);
+        self.given += 1;
+        self.ids.push(self.given);
     }
 
     pub(crate) fn truncate(&mut self, length: usize) {
@@ -87,6 +97,7 @@ impl Path {
             let label = self.labels.pop().expect("longer than length");
             self.places[label.0 as usize].pop();
             self.excluded.pop();
+            self.ids.pop();
         }
     }
 }

@@ -10,6 +10,7 @@ use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, UInt32Array};
 use arrow::datatypes::{DataType, SchemaRef};
 use datafusion_common::ScalarValue;
 use datafusion_common::utils::normalize_float_zero;
+use datafusion_expr::Accumulator;
 use datafusion_physical_expr::PhysicalSortExpr;
 use datafusion_physical_expr::aggregate::{AggregateExprBuilder, AggregateFunctionExpr};
 
@@ -157,6 +158,15 @@ impl AggregateCall {
         Ok(values)
     }
 
+    /// The aggregate over rows that come one after another. `None` for those that can't say their value in between.
+    pub fn incremental(&self) -> Result<Option<Incremental>, KernelError> {
+        if self.distinct || !self.order.exprs.is_empty() || !REPEATABLE.contains(&self.function.fun().name()) {
+            return Ok(None);
+        }
+        let accumulator = self.function.create_accumulator().map_err(KernelError::from_evaluation)?;
+        Ok(Some(Incremental { accumulator }))
+    }
+
     fn as_planned(&self, value: ScalarValue) -> Result<ScalarValue, KernelError> {
         if value.data_type() == self.result {
             return Ok(value);
@@ -164,6 +174,48 @@ impl AggregateCall {
         let value = value.to_array().map_err(KernelError::from_evaluation)?;
         let value = cast_array(&value, &self.result, false)?;
         ScalarValue::try_from_array(&value, 0).map_err(KernelError::from_evaluation)
+    }
+}
+
+/// What an aggregate has made of the rows so far.
+#[derive(Debug)]
+pub(super) struct Incremental {
+    accumulator: Box<dyn Accumulator>,
+}
+
+impl Incremental {
+    pub fn add(&mut self, call: &AggregateCall, rows: &RecordBatch) -> Result<(), KernelError> {
+        Incremental::update(&mut self.accumulator, call, rows)
+    }
+
+    /// The value with `rows` as well, which are not added.
+    pub fn with(&mut self, call: &AggregateCall, rows: &RecordBatch) -> Result<ScalarValue, KernelError> {
+        let arrays = |state: Vec<ScalarValue>| state.iter().map(ScalarValue::to_array).collect::<Result<Vec<_>, _>>();
+        let copied = call.function.create_accumulator().and_then(|mut copy| {
+            copy.merge_batch(&arrays(self.accumulator.state()?)?)?;
+            Ok(copy)
+        });
+        let mut copy = copied.map_err(KernelError::from_evaluation)?;
+        Incremental::update(&mut copy, call, rows)?;
+        call.as_planned(copy.evaluate().map_err(KernelError::from_evaluation)?)
+    }
+
+    fn update(
+        accumulator: &mut Box<dyn Accumulator>,
+        call: &AggregateCall,
+        rows: &RecordBatch,
+    ) -> Result<(), KernelError> {
+        let mut rows = rows.clone();
+        if let Some(filter) = &call.filter {
+            let keep = filter.evaluate(&rows)?;
+            rows = arrow::compute::filter_record_batch(&rows, keep.as_boolean())
+                .map_err(|error| KernelError::from_arrow(&error))?;
+        }
+        if rows.num_rows() == 0 {
+            return Ok(());
+        }
+        let args = call.args.iter().map(|arg| arg.evaluate(&rows)).collect::<Result<Vec<_>, _>>()?;
+        accumulator.update_batch(&args).map_err(KernelError::from_evaluation)
     }
 }
 

@@ -1,5 +1,6 @@
 //! Answers to the search's questions about rows.
 
+use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -9,6 +10,7 @@ use arrow::array::{
 use datafusion_common::ScalarValue;
 use pattern::{Label, LabelSet, Path, Rows};
 
+use super::super::aggregate::{AggregateCall, Incremental};
 use super::compile::{CompiledMatch, Expression, RowValue, Source};
 use super::sorted::{SeenRow, Sorted};
 use crate::KernelError;
@@ -80,6 +82,8 @@ pub(super) struct PartitionRows<'a> {
     pub watermark: i64,
     /// Where conditions that fail are noted, as not fulfilled; `None`: they end the search.
     pub failed: Option<Vec<KernelError>>,
+    /// By variable and value of its condition.
+    pub running: HashMap<(Label, usize), Running>,
 }
 
 impl Rows for PartitionRows<'_> {
@@ -98,7 +102,8 @@ impl Rows for PartitionRows<'_> {
         if let Some(bits) = &self.bitmaps.0[label.0 as usize] {
             return Ok(bits.is_valid(row) && bits.value(row));
         }
-        match (self.evaluate(label, path, match_number), &mut self.failed) {
+        let answer = self.evaluate(label, path, match_number);
+        match (answer, &mut self.failed) {
             (Err(error @ KernelError::Evaluation { .. }), Some(failed)) => {
                 if !failed.contains(&error) {
                     failed.push(error);
@@ -141,21 +146,57 @@ impl PartitionRows<'_> {
         times.is_valid(start).then(|| times.value(start).saturating_add(limit.distance))
     }
 
-    fn evaluate(&self, label: Label, path: &Path, match_number: u64) -> Result<bool, KernelError> {
-        let Some(condition) = &self.compiled.conditions[label.0 as usize] else { return Ok(true) };
-        let columns = condition.values.iter().map(|value| match &value.source {
-            Source::Row(value) => self.row(value, path, match_number),
-            Source::Aggregate { set, call, .. } => {
-                let rows = self.sorted.seen(self.compiled, &self.rows_of(*set, path, match_number))?;
-                call.run(&rows)?.to_array().map_err(KernelError::from_evaluation)
-            }
-            Source::MatchNumber => Ok(Arc::new(Int64Array::from(vec![match_number as i64])) as ArrayRef),
-            Source::TimedOut => ScalarValue::Boolean(Some(false)).to_array().map_err(KernelError::from_evaluation),
-        });
-        let columns = columns.collect::<Result<Vec<_>, KernelError>>()?;
+    fn evaluate(&mut self, label: Label, path: &Path, match_number: u64) -> Result<bool, KernelError> {
+        let compiled = self.compiled;
+        let Some(condition) = &compiled.conditions[label.0 as usize] else { return Ok(true) };
+        let mut columns: Vec<ArrayRef> = vec![];
+        for (index, value) in condition.values.iter().enumerate() {
+            columns.push(match &value.source {
+                Source::Row(value) => self.row(value, path, match_number)?,
+                Source::Aggregate { set, call, .. } => {
+                    let value = self.aggregate((label, index), (*set, call), path, match_number)?;
+                    value.to_array().map_err(KernelError::from_evaluation)?
+                }
+                Source::MatchNumber => Arc::new(Int64Array::from(vec![match_number as i64])),
+                Source::TimedOut => Arc::new(BooleanArray::from(vec![false])),
+            });
+        }
         let value = condition.expr.evaluate(&batch(condition, columns, 1)?)?;
         let value = value.as_boolean();
         Ok(value.is_valid(0) && value.value(0))
+    }
+
+    /// An aggregate over the match with the candidate. What it makes of the rows before is kept for the next candidate, so a
+    /// match that grows costs one step per row.
+    fn aggregate(
+        &mut self,
+        place: (Label, usize),
+        (set, call): (LabelSet, &AggregateCall),
+        path: &Path,
+        match_number: u64,
+    ) -> Result<ScalarValue, KernelError> {
+        let (compiled, sorted) = (self.compiled, self.sorted);
+        let last = path.len() - 1;
+        let before = &path.ids()[..last];
+        let known = self.running.remove(&place).filter(|known| known.start == path.start());
+        let known = known.and_then(|known| {
+            let rows =
+                if known.id == 0 { Some(0) } else { before.binary_search(&known.id).ok().map(|index| index + 1) };
+            rows.map(|rows| (known.aggregate, rows))
+        });
+        let known = match known {
+            Some(known) => Some(known),
+            None => call.incremental()?.map(|aggregate| (aggregate, 0)),
+        };
+        let seen = |rows: Range<usize>| sorted.seen(compiled, &self.rows_of(set, path, rows, match_number));
+        let Some((mut aggregate, counted)) = known else { return call.run(&seen(0..last + 1)?) };
+        if counted < last {
+            aggregate.add(call, &seen(counted..last)?)?;
+        }
+        let value = aggregate.with(call, &seen(last..last + 1)?)?;
+        let id = before.last().copied().unwrap_or(0);
+        self.running.insert(place, Running { start: path.start(), id, aggregate });
+        Ok(value)
     }
 
     /// A value of the candidate's condition, as an array of one.
@@ -172,14 +213,24 @@ impl PartitionRows<'_> {
         self.sorted.at(self.compiled, value, &[Some(SeenRow { row, label, match_number })])
     }
 
-    fn rows_of(&self, set: LabelSet, path: &Path, match_number: u64) -> Vec<SeenRow<'_>> {
+    /// Those of `rows` of the match that are of `set`.
+    fn rows_of(&self, set: LabelSet, path: &Path, rows: Range<usize>, match_number: u64) -> Vec<SeenRow<'_>> {
         let first = self.place(path.start());
-        let rows = path.labels().iter().enumerate().filter(|(_, label)| set.contains(**label));
-        rows.map(|(index, label)| SeenRow {
-            row: first + index,
-            label: Some(self.compiled.variables[label.0 as usize].as_str()),
-            match_number,
-        })
-        .collect()
+        let of_set = rows.filter(|index| set.contains(path.labels()[*index]));
+        of_set
+            .map(|index| SeenRow {
+                row: first + index,
+                label: Some(self.compiled.variables[path.labels()[index].0 as usize].as_str()),
+                match_number,
+            })
+            .collect()
     }
+}
+
+/// An aggregate of a condition over the rows before the last candidate.
+pub(super) struct Running {
+    start: usize,
+    /// Of the last of them; 0 if there were none.
+    id: u64,
+    aggregate: Incremental,
 }

@@ -12,7 +12,10 @@ mod measures;
 mod sorted;
 mod spec;
 mod stream;
+#[cfg(test)]
+mod tests;
 
+use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -83,6 +86,7 @@ impl CompiledMatch {
             closed: true,
             watermark: i64::MAX,
             failed: None,
+            running: HashMap::new(),
         };
         let mut search = Search::new(self.program.clone(), self.after_match, self.timed_out);
         let mut matches = vec![];

@@ -4,7 +4,7 @@
 //! The caller keeps the rows, and hands over those that are still needed; what a search remembers can be made again from
 //! them and the four numbers of [`MatchProgress::saved`].
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 
 use arrow::array::RecordBatch;
@@ -124,6 +124,7 @@ impl StreamMatcher {
                 closed,
                 watermark,
                 failed: Some(vec![]),
+                running: HashMap::new(),
             };
             let start = output.len();
             self.visit(visit, &mut rows, &mut output, |error| errors.push((number, error)))?;
