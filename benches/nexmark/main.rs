@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use catalog::Catalog;
 use data::Tables;
+use plan::ViewPlanOptions;
 use queries::QUERIES;
 
 /// Blocks per query and side.
@@ -47,7 +48,7 @@ fn main() {
 fn measure(catalog: &Arc<Catalog>, tables: &Tables, query: &queries::Query, pairs: usize) -> Result<String, String> {
     let (mut streams, mut batches) = (vec![], vec![]);
     for _ in 0..pairs {
-        streams.push(stream::run(catalog, tables, query.stream)?);
+        streams.push(stream::run(catalog, tables, query.stream, ViewPlanOptions::default())?);
         batches.push(batch::run(catalog, tables, query.batch.unwrap_or(query.stream))?);
     }
     let (first, reference) = (&streams[0], &batches[0]);

@@ -48,10 +48,9 @@ pub fn query_of(text: &str) -> Box<sql::ast::Query> {
     query
 }
 
-pub fn run(catalog: &Arc<Catalog>, tables: &Tables, text: &str) -> Result<Streamed, String> {
+pub fn run(catalog: &Arc<Catalog>, tables: &Tables, text: &str, options: ViewPlanOptions) -> Result<Streamed, String> {
     let planner = Planner::new(catalog.clone(), PlanSession::default());
-    let planned =
-        planner.plan_view(VIEW, &query_of(text), &[], ViewPlanOptions::default()).map_err(|e| format!("{e}"))?;
+    let planned = planner.plan_view(VIEW, &query_of(text), &[], options).map_err(|e| format!("{e}"))?;
     let graph = Arc::new(planned.graph);
     let progress = Arc::new(Progress::default());
     let seen = progress.clone();
