@@ -7,6 +7,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, SchemaRef};
 use futures::stream::BoxStream;
 use sql::ParsedStatement;
+use tokio::sync::mpsc::UnboundedSender;
 use types::{ObjectId, SqlError, SqlState};
 
 /// Rows on their way to a client; every item is worth a flush. Dropping the stream cancels the work behind it.
@@ -86,4 +87,23 @@ pub struct Notice {
     pub message: String,
     pub detail: Option<String>,
     pub hint: Option<String>,
+}
+
+/// Where a session's notices go; the front end listens.
+#[derive(Debug, Clone)]
+pub(crate) struct Notices(pub UnboundedSender<Notice>);
+
+impl Notices {
+    pub fn notice(&self, message: impl Into<String>) {
+        self.send(NoticeSeverity::Notice, SqlState::SuccessfulCompletion, message.into(), None);
+    }
+
+    pub fn warning(&self, state: SqlState, message: impl Into<String>) {
+        self.send(NoticeSeverity::Warning, state, message.into(), None);
+    }
+
+    pub fn send(&self, severity: NoticeSeverity, state: SqlState, message: String, hint: Option<String>) {
+        // The front end may have gone; then nobody wants the notice.
+        let _ = self.0.send(Notice { severity, state, message, detail: None, hint });
+    }
 }

@@ -11,6 +11,7 @@ use state::{DurableStore, Journal};
 use tokio::sync::oneshot;
 use types::{MemoryBudget, ObjectId, SqlError, SqlState, ToSqlState};
 
+use crate::advisory::AdvisoryLocks;
 use crate::checkpoint::Checkpointer;
 use crate::clock::{ClockMessage, TableWrite};
 use crate::config::EngineConfig;
@@ -54,6 +55,7 @@ pub(crate) struct Shared {
     pub recent: Arc<RecentChanges>,
     pub jobs: Jobs,
     pub sessions: Arc<SessionRegistry>,
+    pub advisory: Arc<AdvisoryLocks>,
     /// CPU-bound reads run here, never on the caller's runtime.
     pub queries: Mutex<Option<tokio::runtime::Runtime>>,
     pub query_handle: tokio::runtime::Handle,

@@ -5,10 +5,11 @@
 //! (columns that are computed), `tables/` (writes), `locks/` and `transaction.rs` (who may write what), `dataflows.rs`
 //! (bringing a
 //! view to life), `checkpoint.rs`, `session.rs` + `statements/` (one file per statement), `sessions.rs` (who
-//! is connected), `reads/` (DataFusion),
+//! is connected), `advisory/` (locks that clients agree on), `reads/` (DataFusion),
 //! `system/` (system relations). Threads: hw-clock, hw-checkpoint, hw-journal (state), hw-src-*, timely's workers,
 //! hw-query; nothing CPU-bound runs on the caller's runtime.
 
+mod advisory;
 mod api;
 mod caught;
 mod checkpoint;

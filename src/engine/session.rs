@@ -12,12 +12,12 @@ use futures::StreamExt;
 use futures::future::BoxFuture;
 use plan::{PlanSession, PlannedQuery};
 use sql::{ParsedStatement, Statement};
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use types::limits::FAILURES_TOLD_MAX;
 use types::{SqlError, SqlState, ToSqlState};
 
-use crate::api::{Described, Notice, NoticeSeverity, Prepared, Response, RowStream, TransactionStatus};
-use crate::engine::Engine;
+use crate::api::{Described, Notice, NoticeSeverity, Notices, Prepared, Response, RowStream, TransactionStatus};
+use crate::engine::{Engine, Shared};
 use crate::locks::{Mode, Resource};
 use crate::parameters::Parameters;
 use crate::reads::Reading;
@@ -46,15 +46,33 @@ pub struct Session {
     /// In a mutex only because streams are not `Sync`.
     pub(crate) cursors: Mutex<HashMap<String, Cursor>>,
     pub(crate) temporary_views: Vec<types::ObjectId>,
-    notices: UnboundedSender<Notice>,
+    notices: Notices,
     receiver: Option<UnboundedReceiver<Notice>>,
 }
 
+/// Lets go the advisory locks of a session's transaction when dropped.
+struct EndTransaction {
+    shared: Arc<Shared>,
+    session: u32,
+}
+
+impl Drop for EndTransaction {
+    fn drop(&mut self) {
+        self.shared.advisory.end_transaction(self.session);
+    }
+}
+
+/// A statement at work. One that stands alone ends its transaction when it ends itself.
+struct Underway {
+    _alone: Option<EndTransaction>,
+    _running: Running,
+}
+
 /// The statement runs as long as its rows flow.
-fn until_end_of(running: Running, response: Response) -> Response {
+fn until_end_of(underway: Underway, response: Response) -> Response {
     let carry = |stream: RowStream| {
         let ended = futures::stream::poll_fn(move |_| {
-            let _until_dropped = &running;
+            let _until_dropped = &underway;
             std::task::Poll::Ready(None)
         });
         stream.chain(ended).boxed()
@@ -83,6 +101,7 @@ impl Session {
             session_parameters.set_at_start(&name, &value)?;
         }
         registration.set_application(session_parameters.get("application_name").unwrap_or_default());
+        engine.shared.advisory.open(registration.id());
         let session = Session {
             engine,
             registration,
@@ -95,7 +114,7 @@ impl Session {
             prepared: HashMap::new(),
             cursors: Mutex::default(),
             temporary_views: vec![],
-            notices,
+            notices: Notices(notices),
             receiver: Some(receiver),
         };
         session.warn_of_failures();
@@ -107,7 +126,7 @@ impl Session {
         let degraded = self.engine.degraded();
         let hint = "See hw_catalog.failures and hw_catalog.sources.";
         let warn = |message: String, hint: Option<String>| {
-            self.notice_of(NoticeSeverity::Warning, SqlState::Warning, message, hint);
+            self.notices.send(NoticeSeverity::Warning, SqlState::Warning, message, hint);
         };
         for line in degraded.iter().take(FAILURES_TOLD_MAX) {
             warn(line.clone(), Some(hint.into()));
@@ -187,7 +206,10 @@ impl Session {
         let application = self.parameters.get("application_name").unwrap_or_default();
         self.registration.set_application(application);
         self.registration.set_transaction(self.transaction.status());
-        let result = result.map(|response| until_end_of(running, response));
+        let alone = self.transaction.stands_alone();
+        let alone = alone.then(|| EndTransaction { shared: self.engine.shared.clone(), session: self.id() });
+        let underway = Underway { _alone: alone, _running: running };
+        let result = result.map(|response| until_end_of(underway, response));
         let zone = self.parameters.get("TimeZone");
         result.map(|response| shown_in(response, zone.as_deref().unwrap_or(kernels::functions::UTC)))
     }
@@ -210,6 +232,11 @@ impl Session {
 
     /// An error inside a block: everything but its end is refused from here on.
     pub fn fail_transaction(&mut self) {
+        let advisory = &self.engine.shared.advisory;
+        match self.transaction.last_savepoint() {
+            Some(savepoint) => advisory.roll_back(self.id(), savepoint.advisory),
+            None => advisory.end_transaction(self.id()),
+        }
         self.transaction.fail();
         self.registration.set_transaction(self.transaction.status());
     }
@@ -253,20 +280,15 @@ impl Session {
     }
 
     pub(crate) fn notice(&self, message: impl Into<String>) {
-        self.notice_of(NoticeSeverity::Notice, SqlState::SuccessfulCompletion, message, None);
+        self.notices.notice(message);
     }
 
     pub(crate) fn warning(&self, state: SqlState, message: impl Into<String>) {
-        self.notice_of(NoticeSeverity::Warning, state, message, None);
+        self.notices.warning(state, message);
     }
 
-    fn notice_of(&self, severity: NoticeSeverity, state: SqlState, message: impl Into<String>, hint: Option<String>) {
-        // The front end may have gone; then nobody wants the notice.
-        let _ = self.notices.send(Notice { severity, state, message: message.into(), detail: None, hint });
-    }
-
-    pub(crate) fn notice_sender(&self) -> UnboundedSender<Notice> {
-        self.notices.clone()
+    pub(crate) fn notices_of(&self) -> &Notices {
+        &self.notices
     }
 
     pub(crate) fn context(&self) -> Context {
@@ -333,10 +355,10 @@ impl Session {
     /// Commits what has been done since `begin_implicit`, unless a block was opened.
     pub fn end_implicit(&mut self) -> BoxFuture<'_, Result<(), SqlError>> {
         Box::pin(async move {
-            match self.transaction.end_implicit() {
-                Some(work) => tables::commit(&self.engine.shared, work).await,
-                None => Ok(()),
-            }
+            let Some(work) = self.transaction.end_implicit() else { return Ok(()) };
+            // Whether or not it commits.
+            let _locks = EndTransaction { shared: self.engine.shared.clone(), session: self.id() };
+            tables::commit(&self.engine.shared, work).await
         })
     }
 
@@ -361,6 +383,7 @@ impl Drop for Unfinished<'_> {
 impl Drop for Session {
     fn drop(&mut self) {
         let shared = &self.engine.shared;
+        shared.advisory.close(self.id());
         if !self.temporary_views.is_empty() {
             drop(statements::create_view::drop_temporary(shared.clone(), std::mem::take(&mut self.temporary_views)));
         }

@@ -98,6 +98,8 @@ struct Entry {
     signals: Arc<Signals>,
     /// What a cancel request must know. Empty: none has been agreed on.
     key: Vec<u8>,
+    /// Closed when the session is gone.
+    open: watch::Sender<()>,
 }
 
 /// All open sessions.
@@ -159,7 +161,9 @@ impl SessionRegistry {
         };
         let signals = Arc::new(Signals::default());
         sessions.last_id = id;
-        sessions.open.insert(id, Entry { reading, signals: signals.clone(), key: vec![] });
+        sessions
+            .open
+            .insert(id, Entry { reading, signals: signals.clone(), key: vec![], open: watch::Sender::new(()) });
         Ok(Registration { registry: self.clone(), id, signals })
     }
 
@@ -173,6 +177,20 @@ impl SessionRegistry {
         if let Some(entry) = self.lock().open.get(&id).filter(|entry| !key.is_empty() && same(&entry.key, key)) {
             entry.signals.cancel.notify_waiters();
         }
+    }
+
+    /// Cancels what the session runs; false if there is no such session.
+    pub(crate) fn cancel(&self, id: u32) -> bool {
+        self.lock().open.get(&id).map(|entry| entry.signals.cancel.notify_waiters()).is_some()
+    }
+
+    /// Orders the session to end, and gives what waits until it has; `None` if there is no such session.
+    pub(crate) fn end(&self, id: u32) -> Option<impl Future<Output = ()> + use<>> {
+        let sessions = self.lock();
+        let entry = sessions.open.get(&id)?;
+        entry.signals.ended.send_replace(true);
+        let mut open = entry.open.subscribe();
+        Some(async move { while open.changed().await.is_ok() {} })
     }
 
     fn lock(&self) -> MutexGuard<'_, Sessions> {
@@ -339,6 +357,20 @@ mod tests {
         registry.cancel_with_key(session.id(), &[1, 2, 3, 4]);
         assert!(cancelled.now_or_never().is_some());
         assert!(signals.cancelled().now_or_never().is_none(), "it is not kept for the next statement");
+    }
+
+    #[test]
+    fn who_ends_a_session_can_wait_until_it_is_gone() {
+        let registry = registry(1, 0);
+        let session = registry.register("ann").unwrap();
+        let signals = session.signals();
+        assert!(signals.ended().now_or_never().is_none());
+        assert!(registry.end(session.id() + 1).is_none() && !registry.cancel(session.id() + 1));
+        let mut gone = std::pin::pin!(registry.end(session.id()).expect("it is there"));
+        assert!(signals.ended().now_or_never().is_some(), "also for who looks later");
+        assert!(gone.as_mut().now_or_never().is_none());
+        drop(session);
+        assert!(gone.now_or_never().is_some());
     }
 
     #[test]

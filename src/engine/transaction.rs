@@ -45,6 +45,8 @@ enum State {
 pub struct Savepoint {
     name: String,
     mark: Mark,
+    /// Of the session's advisory locks.
+    pub advisory: usize,
     pub parameters: Arc<Parameters>,
     pub cursors: HashSet<String>,
 }
@@ -101,6 +103,15 @@ impl Transaction {
         }
     }
 
+    /// A statement is a transaction of its own: neither BEGIN nor a message with others is around it.
+    pub fn stands_alone(&self) -> bool {
+        self.state == State::Idle
+    }
+
+    pub fn last_savepoint(&self) -> Option<&Savepoint> {
+        self.savepoints.last()
+    }
+
     pub fn is_open(&self) -> bool {
         self.state == State::Open
     }
@@ -150,6 +161,7 @@ impl Transaction {
     pub fn define_savepoint(
         &mut self,
         name: &str,
+        advisory: usize,
         parameters: Arc<Parameters>,
         cursors: HashSet<String>,
     ) -> Result<(), SqlError> {
@@ -158,7 +170,7 @@ impl Transaction {
                 .with_hint("Release savepoints that are not needed any more."));
         }
         let mark = self.work.mark();
-        self.savepoints.push(Savepoint { name: name.to_string(), mark, parameters, cursors });
+        self.savepoints.push(Savepoint { name: name.to_string(), mark, advisory, parameters, cursors });
         Ok(())
     }
 

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, SchemaRef};
 use datafusion_common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion_expr::{Expr, LogicalPlan, ScalarUDF, TableSource};
 use types::ObjectId;
@@ -65,6 +65,13 @@ pub trait Environment: std::fmt::Debug + Send + Sync {
     /// What stands for the recursive reference of WITH RECURSIVE while it runs; `None` refuses it.
     fn work_table(&self, name: &str, schema: &SchemaRef) -> Option<Arc<dyn TableSource>> {
         let _ = (name, schema);
+        None
+    }
+
+    /// Types of the arguments of a function that [`scalar_function`](Self::scalar_function) gives, for parameters in
+    /// their place; `None` where they may be anything.
+    fn argument_types(&self, function: &str, arguments: usize) -> Option<Vec<DataType>> {
+        let _ = (function, arguments);
         None
     }
 

@@ -50,3 +50,5 @@ pub const VALUE_BYTES_MAX: usize = 0x3fff_ffff;
 pub const LOCKS_MAX: usize = 8 * 1024 * 1024;
 /// Savepoints of one transaction.
 pub const SAVEPOINTS_MAX: usize = 10_000;
+/// Advisory locks that all sessions may hold together.
+pub const ADVISORY_LOCKS_MAX: usize = 1024 * 1024;

@@ -1,12 +1,15 @@
 //! The wire as clients meet it, against the real binary: raw protocol scripts (`scripts/`, run by `script.rs`), what ends
 //! a statement early (`interrupts.rs`), subscriptions (`subscriptions.rs`), and three real clients: tokio-postgres
-//! (`driver.rs`), psql (`psql.rs`) and psycopg (`psycopg.rs`, `psycopg_checks.py`). What belongs to one session is in `sessions.rs`;
-//! views that come at once to one source in `running_sources.rs`.
+//! (`driver.rs`), psql (`psql.rs`) and psycopg (`psycopg.rs`, `psycopg_checks.py`). What belongs to one session is in `sessions.rs`,
+//! what sessions do to each other in `backends.rs` and `advisory_locks.rs`; views that come at once to one source in
+//! `running_sources.rs`.
 //!
 //! psql and psycopg are programs of their own: where one isn't installed its test says so and passes, unless
 //! `HIGHWATER_REQUIRE_CLIENTS` is set, as `.ci/run` does. `HIGHWATER_TEST_PSQL` and `HIGHWATER_TEST_PYTHON` name them.
 //! The loops themselves are tested message by message, with a scripted engine, in `src/server/tests`.
 
+mod advisory_locks;
+mod backends;
 #[path = "../../src/server/tests/client.rs"]
 #[allow(dead_code, reason = "shared with the tests of the crate server")]
 mod client;

@@ -256,6 +256,7 @@ fn start(
         recent: Arc::default(),
         jobs: Default::default(),
         sessions: Arc::new(SessionRegistry::new(config.sessions)),
+        advisory: Arc::default(),
         query_handle: queries.handle().clone(),
         queries: Mutex::new(Some(queries)),
         next_id: payload.catalog.next_id.max(leftover).into(),

@@ -72,7 +72,7 @@ pub(crate) async fn execute(
         return tag(command);
     }
     let _cancel = CancelOnDrop(job.clone());
-    let progress = report_progress(session.notice_sender(), name, job);
+    let progress = report_progress(session.notices_of().0.clone(), name, job);
     let result = tokio::select! {
         result = build => result,
         never = progress => match never {},

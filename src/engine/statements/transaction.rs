@@ -187,12 +187,15 @@ pub(crate) fn savepoint(session: &mut Session, action: SavepointAction, name: &s
     match action {
         SavepointAction::Define => {
             let cursors: HashSet<String> = session.cursors().keys().cloned().collect();
-            session.transaction.define_savepoint(name, session.parameters.clone(), cursors)?;
+            let advisory = session.engine.shared.advisory.mark(session.id());
+            session.transaction.define_savepoint(name, advisory, session.parameters.clone(), cursors)?;
         }
         SavepointAction::Release => session.transaction.release_savepoint(name)?,
         SavepointAction::RollBackTo => {
             let savepoint = session.transaction.roll_back_to(name)?;
             let (parameters, cursors) = (savepoint.parameters.clone(), savepoint.cursors.clone());
+            let advisory = savepoint.advisory;
+            session.engine.shared.advisory.roll_back(session.id(), advisory);
             session.cursors().retain(|name, _| cursors.contains(name));
             settings::return_to(session, &parameters);
         }

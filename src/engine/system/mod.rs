@@ -14,15 +14,18 @@ mod table;
 use std::fmt;
 use std::sync::Arc;
 
+use arrow::datatypes::DataType;
 use catalog::Catalog;
 use datafusion::logical_expr::{Expr, ScalarUDF, TableSource};
 use plan::Environment;
 
+use crate::api::Notices;
 use crate::engine::Shared;
 use crate::parameters::Parameters;
 use crate::session::Session;
 
 pub(crate) use hw_catalog::watermark_text;
+pub(crate) use pg_catalog::oids::DATABASE as DATABASE_OID;
 pub(crate) use settings::PendingSettings;
 
 /// What one session's queries see.
@@ -40,6 +43,9 @@ pub(crate) struct SessionView {
     pub search_path: Vec<String>,
     pub parameters: Arc<Parameters>,
     pub pending: Arc<PendingSettings>,
+    pub notices: Notices,
+    /// The number of the session's transaction, for locks that end with it.
+    pub transaction: u64,
 }
 
 impl fmt::Debug for SessionEnvironment {
@@ -65,6 +71,8 @@ impl SessionEnvironment {
             search_path: session.search_path(),
             parameters: session.parameters.clone(),
             pending: session.pending_settings.clone(),
+            notices: session.notices_of().clone(),
+            transaction: session.engine.shared.advisory.transaction(session.id()),
         };
         SessionEnvironment { view: Arc::new(view) }
     }
@@ -82,6 +90,10 @@ impl Environment for SessionEnvironment {
 
     fn table_function(&self, name: &str, arguments: &[Expr]) -> Option<Arc<dyn TableSource>> {
         functions::table_function(name, arguments)
+    }
+
+    fn argument_types(&self, function: &str, arguments: usize) -> Option<Vec<DataType>> {
+        functions::argument_types(function, arguments)
     }
 
     fn scalar_function(&self, name: &str) -> Option<Arc<ScalarUDF>> {

@@ -175,33 +175,29 @@ impl CatalogExprs<'_> {
     }
 }
 
-/// Gives parameters that nothing types but `x = ANY($1)` the type list of `x`.
-pub(crate) fn type_any_parameters(plan: LogicalPlan) -> Result<LogicalPlan> {
-    let mut lists: BTreeMap<String, FieldRef> = BTreeMap::new();
+/// Types parameters that DataFusion leaves open: in `x = ANY($1)` a list of the type of `x`, as an argument of a session
+/// function what that takes.
+pub(crate) fn type_parameters(plan: LogicalPlan, environment: &dyn Environment) -> Result<LogicalPlan> {
+    let mut known: BTreeMap<String, FieldRef> = BTreeMap::new();
     plan.apply_with_subqueries(|node| {
         let schema = datafusion_expr::utils::merge_schema(&node.inputs());
         node.apply_expressions(|expr| {
             expr.apply(|expr| {
-                if let Expr::ScalarFunction(call) = expr
-                    && let ("array_has", [Expr::Placeholder(list), needle]) = (call.func.name(), &call.args[..])
-                    && list.field.is_none()
-                    && let Some(needle) = field_of(needle, &schema)
-                {
-                    let item = Arc::new(Field::new_list_field(needle.data_type().clone(), true));
-                    lists.insert(list.id.clone(), Arc::new(Field::new("", DataType::List(item), true)));
+                if let Expr::ScalarFunction(call) = expr {
+                    known.extend(parameters_of(call, &schema, environment));
                 }
                 Ok(datafusion_common::tree_node::TreeNodeRecursion::Continue)
             })
         })
     })?;
-    if lists.is_empty() {
+    if known.is_empty() {
         return Ok(plan);
     }
     let typed = plan.transform_up_with_subqueries(|node| {
         node.map_expressions(|expr| {
             expr.transform_up(|expr| match expr {
-                Expr::Placeholder(Placeholder { id, field: None }) if lists.contains_key(&id) => {
-                    let field = lists[&id].clone();
+                Expr::Placeholder(Placeholder { id, field: None }) if known.contains_key(&id) => {
+                    let field = known[&id].clone();
                     Ok(Transformed::yes(Expr::Placeholder(Placeholder::new_with_field(id, Some(field)))))
                 }
                 other => Ok(Transformed::no(other)),
@@ -209,6 +205,26 @@ pub(crate) fn type_any_parameters(plan: LogicalPlan) -> Result<LogicalPlan> {
         })
     })?;
     Ok(typed.data)
+}
+
+/// What a call tells of the untyped parameters among its arguments.
+fn parameters_of(call: &ScalarFunction, schema: &DFSchema, environment: &dyn Environment) -> Vec<(String, FieldRef)> {
+    let untyped = |expr: &Expr| match expr {
+        Expr::Placeholder(parameter) if parameter.field.is_none() => Some(parameter.id.clone()),
+        _ => None,
+    };
+    let field = |data_type: DataType| Arc::new(Field::new("", data_type, true));
+    if call.func.name() == "array_has" {
+        let [list, needle] = &call.args[..] else { return vec![] };
+        let (Some(id), Some(needle)) = (untyped(list), field_of(needle, schema)) else { return vec![] };
+        let item = Arc::new(Field::new_list_field(needle.data_type().clone(), true));
+        return vec![(id, field(DataType::List(item)))];
+    }
+    if !call.args.iter().any(|arg| untyped(arg).is_some()) {
+        return vec![];
+    }
+    let types = environment.argument_types(call.func.name(), call.args.len()).unwrap_or_default();
+    call.args.iter().zip(types).filter_map(|(arg, data_type)| Some((untyped(arg)?, field(data_type)))).collect()
 }
 
 fn field_of(expr: &Expr, schema: &DFSchema) -> Option<FieldRef> {

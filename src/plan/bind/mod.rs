@@ -93,7 +93,7 @@ impl Binder {
         let statement = ast::Statement::Query(Box::new(query));
         let planner = SqlToRel::new(&self.context);
         let bound = planner.sql_statement_to_plan_with_context(statement, &mut planner_context)?;
-        Ok(self.rewrite(catalog_exprs::type_any_parameters(bound)?)?)
+        Ok(self.rewrite(catalog_exprs::type_parameters(bound, self.context.environment.as_ref())?)?)
     }
 
     /// What the binder can't do node by node: types of Postgres, subqueries per row.

@@ -1,13 +1,11 @@
-//! Sizes, locks, other sessions.
+//! Sizes.
 
 use types::SqlError;
 
 use super::catalog::relation;
-use super::scalar::Returns::{Bool, Int8, Text, TextAs};
+use super::scalar::Returns::{Int8, Text};
 use super::scalar::{Call, Function, strict};
 use crate::system::table::Cell;
-
-const VOID: u32 = 2278;
 
 pub const FUNCTIONS: &[Function] = &[
     strict("pg_relation_size", (1, 2), Int8, size),
@@ -17,18 +15,6 @@ pub const FUNCTIONS: &[Function] = &[
     strict("pg_database_size", (1, 1), Int8, |call| Ok((call.view.shared.budget.used_bytes() as i64).into())),
     strict("pg_tablespace_size", (1, 1), Int8, |call| Ok((call.view.shared.budget.used_bytes() as i64).into())),
     strict("pg_size_pretty", (1, 1), Text, |call| Ok(pretty(call.int(0).unwrap_or_default()).into())),
-    // Nobody is told: a cancel request on its own connection does it.
-    strict("pg_cancel_backend", (1, 1), Bool, |_| Ok(false.into())),
-    strict("pg_terminate_backend", (1, 2), Bool, |_| Ok(false.into())),
-    // A lock that everybody gets orders nobody; clients take these around migrations of their own.
-    strict("pg_advisory_lock", (1, 2), TextAs(VOID), |_| Ok("".into())),
-    strict("pg_advisory_lock_shared", (1, 2), TextAs(VOID), |_| Ok("".into())),
-    strict("pg_advisory_xact_lock", (1, 2), TextAs(VOID), |_| Ok("".into())),
-    strict("pg_try_advisory_lock", (1, 2), Bool, |_| Ok(true.into())),
-    strict("pg_try_advisory_xact_lock", (1, 2), Bool, |_| Ok(true.into())),
-    strict("pg_advisory_unlock", (1, 2), Bool, |_| Ok(true.into())),
-    strict("pg_advisory_unlock_shared", (1, 2), Bool, |_| Ok(true.into())),
-    strict("pg_advisory_unlock_all", (0, 0), TextAs(VOID), |_| Ok("".into())),
 ];
 
 fn size(call: &Call) -> Result<Cell, SqlError> {

@@ -10,10 +10,13 @@ use datafusion::common::{DataFusionError, Result, ScalarValue, plan_err};
 use datafusion::logical_expr::{
     ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility,
 };
-use types::SqlError;
+use types::{SqlError, SqlState};
 
 use crate::system::SessionView;
 use crate::system::table::{Cell, array_of};
+
+/// The type of what returns nothing.
+pub const VOID: u32 = 2278;
 
 /// What a function returns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,7 +38,7 @@ pub enum Returns {
 }
 
 impl Returns {
-    fn field(self, name: &str) -> Field {
+    pub fn field(self, name: &str) -> Field {
         let list = |item| DataType::List(Arc::new(Field::new_list_field(item, true)));
         let plain = |data_type| Field::new(name, data_type, true);
         match self {
@@ -63,18 +66,25 @@ pub struct Function {
     /// Fewest and most arguments.
     pub arity: (usize, usize),
     pub strict: bool,
+    /// It does something: it is called for every row, and never at plan time.
+    pub volatile: bool,
     pub returns: Returns,
     pub body: Body,
 }
 
 /// NULL for a NULL argument.
 pub const fn strict(name: &'static str, arity: (usize, usize), returns: Returns, body: Body) -> Function {
-    Function { name, arity, strict: true, returns, body }
+    Function { name, arity, strict: true, volatile: false, returns, body }
+}
+
+/// Does something; NULL for a NULL argument, and then it does nothing.
+pub const fn acting(name: &'static str, arity: (usize, usize), returns: Returns, body: Body) -> Function {
+    Function { name, arity, strict: true, volatile: true, returns, body }
 }
 
 /// Sees NULL arguments.
 pub const fn lenient(name: &'static str, arity: (usize, usize), returns: Returns, body: Body) -> Function {
-    Function { name, arity, strict: false, returns, body }
+    Function { name, arity, strict: false, volatile: false, returns, body }
 }
 
 /// One call: arguments and what they are read against.
@@ -101,6 +111,20 @@ impl Call<'_> {
         }
     }
 
+    pub fn float(&self, at: usize) -> Result<f64, SqlError> {
+        match &self.arguments[at] {
+            Cell::Float(value) => Ok(*value),
+            Cell::Int(value) => Ok(*value as f64),
+            Cell::Text(text) => text.trim().parse().map_err(|_| {
+                let message = format!("invalid input syntax for type double precision: \"{text}\"");
+                SqlError::new(SqlState::InvalidTextRepresentation, message)
+            }),
+            Cell::Null | Cell::Bool(_) | Cell::Time(_) | Cell::List(_) => {
+                Err(SqlError::new(SqlState::UndefinedFunction, "function does not exist for this argument type"))
+            }
+        }
+    }
+
     pub fn oid(&self, at: usize) -> Option<u32> {
         self.int(at).and_then(|value| u32::try_from(value).ok())
     }
@@ -124,7 +148,8 @@ impl Call<'_> {
 /// The function for one session.
 pub fn udf(function: &'static Function, view: &Arc<SessionView>) -> ScalarUDF {
     let arity = TypeSignature::OneOf(vec![TypeSignature::Nullary, TypeSignature::VariadicAny]);
-    let signature = Signature::new(arity, Volatility::Stable);
+    let volatility = if function.volatile { Volatility::Volatile } else { Volatility::Stable };
+    let signature = Signature::new(arity, volatility);
     ScalarUDF::from(SessionFunction { function, view: view.clone(), signature })
 }
 
@@ -164,10 +189,7 @@ impl ScalarUDFImpl for SessionFunction {
     }
 
     fn return_type(&self, arguments: &[DataType]) -> Result<DataType> {
-        let (fewest, most) = self.function.arity;
-        if arguments.len() < fewest || arguments.len() > most {
-            return plan_err!("Failed to coerce arguments to satisfy a call to '{}' function", self.function.name);
-        }
+        check_arity(self.function.name, self.function.arity, arguments.len())?;
         Ok(self.function.returns.field(self.function.name).data_type().clone())
     }
 
@@ -178,7 +200,7 @@ impl ScalarUDFImpl for SessionFunction {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let constant = args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
+        let constant = !self.function.volatile && args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
         let rows = if constant { 1 } else { args.number_rows };
         let columns = args.args.iter().map(|arg| cells(&arg.to_array(rows)?)).collect::<Result<Vec<_>>>()?;
         let mut results = Vec::with_capacity(rows);
@@ -200,8 +222,16 @@ impl ScalarUDFImpl for SessionFunction {
     }
 }
 
+/// `arity`: fewest and most arguments.
+pub fn check_arity(name: &str, arity: (usize, usize), arguments: usize) -> Result<()> {
+    match (arity.0..=arity.1).contains(&arguments) {
+        true => Ok(()),
+        false => plan_err!("Failed to coerce arguments to satisfy a call to '{name}' function"),
+    }
+}
+
 /// An array value by value.
-fn cells(array: &ArrayRef) -> Result<Vec<Cell>> {
+pub fn cells(array: &ArrayRef) -> Result<Vec<Cell>> {
     use DataType as T;
     let to = |target: &T| arrow::compute::cast(array, target);
     Ok(match array.data_type() {

@@ -51,8 +51,8 @@ pub fn relation(view: &SessionView, name: &str) -> Option<Arc<dyn TableSource>> 
         "pg_am" => server::pg_am(),
         "pg_collation" => server::pg_collation(),
         "pg_language" => server::pg_language(),
-        "pg_stat_activity" => server::pg_stat_activity(view),
         "pg_locks" => server::pg_locks(view),
+        "pg_stat_activity" => server::pg_stat_activity(view),
         _ => vec![],
     };
     Some(layout.table(rows))

@@ -2,7 +2,9 @@
 
 use super::layout::Row;
 use super::oids::{self, OWNER};
+use crate::advisory;
 use crate::locks::{LockReading, Mode, Resource};
+use crate::sessions::{SessionReading, SessionState};
 use crate::system::SessionView;
 use crate::system::table::Cell;
 
@@ -138,8 +140,21 @@ pub fn pg_language() -> Vec<Row> {
 }
 
 pub fn pg_stat_activity(view: &SessionView) -> Vec<Row> {
-    let sessions = view.shared.sessions.read().into_iter();
-    let row = |session: crate::sessions::SessionReading| -> Row {
+    let (sessions, locks) = (view.shared.sessions.read().into_iter(), view.shared.locks.read());
+    let row = |session: SessionReading| -> Row {
+        let waits_for = match session.state {
+            SessionState::Active => {
+                let waits = |(of, lock): &&(u32, LockReading)| *of == session.id && !lock.granted;
+                match locks.iter().find(waits) {
+                    Some((_, lock)) => Some(("Lock", lock_kind(lock.resource))),
+                    None if view.shared.advisory.blockers(session.id).is_empty() => None,
+                    None => Some(("Lock", "advisory")),
+                }
+            }
+            SessionState::Idle | SessionState::IdleInTransaction | SessionState::IdleInFailedTransaction => {
+                Some(("Client", "ClientRead"))
+            }
+        };
         let role = view.roles().into_iter().find(|(_, name)| *name == session.user).map(|(oid, _)| oid);
         vec![
             ("datid", oids::DATABASE.into()),
@@ -151,6 +166,8 @@ pub fn pg_stat_activity(view: &SessionView) -> Vec<Row> {
             ("backend_start", Cell::Time(session.started_us)),
             ("query_start", session.query_started_us.map_or(Cell::Null, Cell::Time)),
             ("state_change", Cell::Time(session.state_changed_us)),
+            ("wait_event_type", waits_for.map(|(kind, _)| kind).into()),
+            ("wait_event", waits_for.map(|(_, event)| event).into()),
             ("state", session.state.name().into()),
             ("query", session.query.into()),
             ("backend_type", "client backend".into()),
@@ -159,17 +176,16 @@ pub fn pg_stat_activity(view: &SessionView) -> Vec<Row> {
     sessions.map(row).collect()
 }
 
-/// Locks of transactions under the names of Postgres: on a table `relation`, on a row `tuple`.
+/// Locks of transactions under the names of Postgres: on a table `relation`, on a row `tuple`; and advisory locks.
 pub fn pg_locks(view: &SessionView) -> Vec<Row> {
     let row = |(session, lock): (u32, LockReading)| -> Row {
-        let (kind, mode) = match (lock.resource, lock.mode) {
-            (Resource::Table(_), Mode::Share) => ("relation", "RowExclusiveLock"),
-            (Resource::Table(_), Mode::Exclusive) => ("relation", "AccessExclusiveLock"),
-            (Resource::Line(_), Mode::Share | Mode::Exclusive) => ("advisory", "ExclusiveLock"),
-            (Resource::Row(..), Mode::Share | Mode::Exclusive) => ("tuple", "ExclusiveLock"),
+        let mode = match (lock.resource, lock.mode) {
+            (Resource::Table(_), Mode::Share) => "RowExclusiveLock",
+            (Resource::Table(_), Mode::Exclusive) => "AccessExclusiveLock",
+            (Resource::Line(_) | Resource::Row(..), Mode::Share | Mode::Exclusive) => "ExclusiveLock",
         };
         vec![
-            ("locktype", kind.into()),
+            ("locktype", lock_kind(lock.resource).into()),
             ("database", oids::DATABASE.into()),
             ("relation", lock.resource.table().0.into()),
             ("virtualtransaction", format!("{session}/{}", lock.owner).into()),
@@ -179,7 +195,33 @@ pub fn pg_locks(view: &SessionView) -> Vec<Row> {
             ("fastpath", false.into()),
         ]
     };
-    view.shared.locks.read().into_iter().map(row).collect()
+    let of_transactions = view.shared.locks.read().into_iter().map(row);
+    of_transactions.chain(view.shared.advisory.read().into_iter().map(|lock| advisory_lock(view, lock))).collect()
+}
+
+fn lock_kind(resource: Resource) -> &'static str {
+    match resource {
+        Resource::Table(_) => "relation",
+        Resource::Line(_) => "advisory",
+        Resource::Row(..) => "tuple",
+    }
+}
+
+fn advisory_lock(view: &SessionView, lock: advisory::LockReading) -> Row {
+    let (class, object, form) = lock.key.parts();
+    let transaction = view.shared.advisory.transaction(lock.session);
+    vec![
+        ("locktype", "advisory".into()),
+        ("database", oids::DATABASE.into()),
+        ("classid", class.into()),
+        ("objid", object.into()),
+        ("objsubid", form.into()),
+        ("virtualtransaction", format!("{}/{transaction}", lock.session).into()),
+        ("pid", lock.session.into()),
+        ("mode", lock.mode.name().into()),
+        ("granted", lock.granted.into()),
+        ("fastpath", false.into()),
+    ]
 }
 
 /// The name of the role with this OID, as `pg_get_userbyid` words it.
