@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use types::ObjectId;
 
-use crate::{CatalogError, CatalogObject, DEFAULT_SCHEMA};
+use crate::{CatalogError, CatalogObject, DEFAULT_SCHEMA, ObjectBody};
 
 /// A journaled change. Applying the journal's changes in order gives the catalog.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -99,6 +99,37 @@ impl Catalog {
         let mut order = vec![];
         self.cascade_into(id, &mut order);
         order
+    }
+
+    /// Everything that reads `id`, directly or not, each with what it reads: depth first, in order of creation.
+    pub fn readers(&self, id: ObjectId) -> Vec<(&Arc<CatalogObject>, ObjectId)> {
+        let mut readers = vec![];
+        self.readers_into(id, &mut readers);
+        readers
+    }
+
+    fn readers_into<'a>(&'a self, id: ObjectId, readers: &mut Vec<(&'a Arc<CatalogObject>, ObjectId)>) {
+        for reader in self.dependants(id) {
+            if !readers.iter().any(|(known, _)| known.id == reader.id) {
+                readers.push((reader, id));
+                self.readers_into(reader.id, readers);
+            }
+        }
+    }
+
+    /// The plain views that `ids` are, or read.
+    pub fn views_behind(&self, ids: &[ObjectId]) -> Vec<Arc<CatalogObject>> {
+        let mut views: Vec<Arc<CatalogObject>> = vec![];
+        let mut open = ids.to_vec();
+        while let Some(id) = open.pop() {
+            let Some(object) = self.get(id) else { continue };
+            let known = views.iter().any(|view| view.id == object.id);
+            if matches!(object.body, ObjectBody::View { .. }) && !known {
+                views.push(object.clone());
+                open.extend(&object.depends_on);
+            }
+        }
+        views
     }
 
     fn cascade_into(&self, id: ObjectId, order: &mut Vec<ObjectId>) {

@@ -8,6 +8,6 @@ mod object;
 pub use catalog::{Catalog, CatalogChange, FailureEntry};
 pub use error::CatalogError;
 pub use object::{
-    Building, CatalogObject, ColumnEntry, DEFAULT_SCHEMA, GeneratedEntry, KeepingTables, ObjectBody, SourceBody,
-    TEMPORARY_SCHEMA, TableBody, ViewBody, WatermarkEntry,
+    Building, CatalogObject, ColumnEntry, DEFAULT_SCHEMA, GeneratedEntry, KeepingTables, NameBinding, ObjectBody,
+    SourceBody, TEMPORARY_SCHEMA, TableBody, ViewBody, WatermarkEntry,
 };

@@ -74,8 +74,22 @@ pub enum ObjectBody {
     View {
         query: String,
         temporary: bool,
+        #[serde(default)]
+        names: Vec<NameBinding>,
     },
     MaterializedView(ViewBody),
+}
+
+/// What a name in the text of a view means, settled when the view was made: neither the reader's search path nor a
+/// relation that comes later changes it. Names of system relations are not bound, they mean the same to everybody.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NameBinding {
+    /// As written, folded.
+    pub schema: Option<String>,
+    pub name: String,
+    pub object: ObjectId,
+    /// How many columns the object had: those that came later are not meant by `*`.
+    pub columns: usize,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -150,6 +164,9 @@ pub struct ViewBody {
     pub errors_of: Option<ObjectId>,
     /// Options as given (`on_error`, `retain_history`).
     pub options: Vec<(String, String)>,
+    /// Names in the text: the plan knows them by id, who shows the text does not.
+    #[serde(default)]
+    pub names: Vec<NameBinding>,
 }
 
 impl CatalogObject {
@@ -177,6 +194,15 @@ impl CatalogObject {
             ObjectBody::Table(t) => t.append_only,
             ObjectBody::View { .. } => false,
             ObjectBody::MaterializedView(v) => v.append_only,
+        }
+    }
+
+    /// What the names in a view's text mean.
+    pub fn name_bindings(&self) -> &[NameBinding] {
+        match &self.body {
+            ObjectBody::View { names, .. } => names,
+            ObjectBody::MaterializedView(view) => &view.names,
+            ObjectBody::Source(_) | ObjectBody::Table(_) => &[],
         }
     }
 

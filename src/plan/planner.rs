@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, SchemaRef};
-use catalog::{Catalog, ColumnEntry};
+use catalog::{Catalog, ColumnEntry, NameBinding};
 use dataflow::DataflowGraph;
 use datafusion_common::DFSchema;
 use datafusion_expr::{Expr, LogicalPlan};
@@ -43,8 +43,11 @@ pub struct PlannedQuery {
     pub parameter_types: Vec<DataType>,
     /// Catalog relations it reads, views expanded; ascending, without repetition. Plain views themselves aren't named.
     pub relations: Vec<ObjectId>,
-    /// All objects it names, plain views included; ascending, without repetition.
+    /// All objects it names, plain views instead of what they read; ascending, without repetition. Whether an optimiser
+    /// still finds a use for them means nothing.
     pub depends_on: Vec<ObjectId>,
+    /// What the names in its text mean.
+    pub names: Vec<NameBinding>,
     /// The session's, in which instants are shown and times without zone are meant.
     pub time_zone: String,
 }
@@ -67,8 +70,10 @@ pub struct PlannedView {
     pub append_only: bool,
     /// For views on this view: (column, bound) with allowed lateness taken off.
     pub bounds: Vec<(usize, EventTimeBound)>,
-    /// Objects named by the query (also plain views), ascending.
+    /// Objects named by the query, plain views instead of what they read; ascending.
     pub depends_on: Vec<ObjectId>,
+    /// What the names in its text mean.
+    pub names: Vec<NameBinding>,
     /// For the client: state that nothing bounds, recompute without a key.
     pub notices: Vec<String>,
 }
@@ -141,7 +146,8 @@ impl Planner {
         let schema = names::with_types_of(&schema, logical.schema());
         let (relations, depends_on) = binder.relations(&logical);
         let time_zone = self.session.time_zone.clone();
-        Ok(PlannedQuery { logical, schema, parameter_types, relations, depends_on, time_zone })
+        let names = binder.name_bindings();
+        Ok(PlannedQuery { logical, schema, parameter_types, relations, depends_on, names, time_zone })
     }
 
     /// Plans `query` as the materialized view `relation`. `columns` renames the output; empty keeps its names.
@@ -159,7 +165,8 @@ impl Planner {
         subquery::refuse_in_view(&planned.logical)?;
         let columns = names::view_columns(&planned.schema, columns)?;
         let optimized = analyze::optimize_for_stream(planned.logical)?;
-        stream::plan_view(&self.catalog, relation, &optimized, columns, planned.depends_on, options)
+        let view = stream::plan_view(&self.catalog, relation, &optimized, columns, planned.depends_on, options)?;
+        Ok(PlannedView { names: planned.names, ..view })
     }
 
     /// Binds an expression over `columns` (DEFAULT, generated columns, UPDATE, DELETE). No subqueries, aggregates or

@@ -170,6 +170,7 @@ fn plan_all() -> BTreeMap<ObjectId, Arc<DataflowGraph>> {
             dead_letter: None,
             errors_of: None,
             options: vec![],
+            names: vec![],
         };
         put(&mut catalog, view.id, view.name, planned.columns, ObjectBody::MaterializedView(body));
     }

@@ -38,12 +38,14 @@ pub(crate) struct Order {
     pub rows: Option<DeltaBatch>,
     /// Of a view with `on_error = 'dead_letter'`: the one that shows its errors.
     pub errors: Option<CatalogObject>,
+    /// The plain views that its plan has been made of.
+    pub views: Vec<Arc<CatalogObject>>,
 }
 
 impl Order {
     /// Nothing but the object.
     pub fn of(object: CatalogObject) -> Order {
-        Order { object, source: None, rows: None, errors: None }
+        Order { object, source: None, rows: None, errors: None, views: vec![] }
     }
 }
 
@@ -103,7 +105,7 @@ pub(crate) fn resume(shared: &Arc<Shared>, object: Arc<CatalogObject>) {
 
 fn build(shared: &Shared, order: Order, job: &Job, announced: oneshot::Sender<()>) -> Result<(), SqlError> {
     let objects: Vec<_> = std::iter::once(order.object).chain(order.errors).map(Arc::new).collect();
-    announce(shared, &objects)?;
+    announce(shared, &objects, &order.views)?;
     // Whoever waits for it may have gone.
     let _ = announced.send(());
     let build = || {
@@ -114,9 +116,14 @@ fn build(shared: &Shared, order: Order, job: &Job, announced: oneshot::Sender<()
 }
 
 /// Puts the objects, each after what it reads, into the catalog as being built.
-fn announce(shared: &Shared, objects: &[Arc<CatalogObject>]) -> Result<(), SqlError> {
+fn announce(shared: &Shared, objects: &[Arc<CatalogObject>], views: &[Arc<CatalogObject>]) -> Result<(), SqlError> {
     let _ddl = shared.ddl.blocking_lock();
     let catalog = shared.catalog();
+    let changed = |view: &&Arc<CatalogObject>| catalog.get(view.id).is_none_or(|now| now.body != view.body);
+    if let Some(view) = views.iter().find(changed) {
+        let message = format!("view \"{}\" was replaced while \"{}\" was being planned", view.name, objects[0].name);
+        return Err(SqlError::new(SqlState::SerializationFailure, message).with_hint("Run the statement again."));
+    }
     for object in objects {
         if catalog.find(Some(&object.schema), &object.name).is_some() {
             let message = format!("relation \"{}\" already exists", object.name);

@@ -40,8 +40,9 @@ pub(crate) async fn execute(
     if let Some(errors) = &errors {
         session.notice(format!("errors of \"{}\" are rows of materialized view \"{}\"", object.name, errors.name));
     }
+    let views = catalog.views_behind(&object.depends_on);
     drop(ddl);
-    let order = Order { errors, ..Order::of(object) };
+    let order = Order { errors, views, ..Order::of(object) };
     building::execute(session, &shared, order, "CREATE MATERIALIZED VIEW").await
 }
 
@@ -88,6 +89,7 @@ fn object(
             dead_letter: None,
             errors_of: None,
             options: create.options.clone(),
+            names: planned.names.clone(),
         }),
         depends_on: planned.depends_on.clone(),
         sql: text.to_string(),

@@ -8,7 +8,7 @@ use sql::CreateView;
 use types::{ObjectId, SqlError, SqlState, ToSqlState};
 
 use super::create_source::already_exists;
-use super::{Context, names, tag};
+use super::{Context, names, replaced_view, tag};
 use crate::api::Response;
 use crate::engine::Shared;
 use crate::session::Session;
@@ -27,11 +27,8 @@ pub(crate) async fn execute(session: &mut Session, create: &CreateView, text: &s
         false => names::schema_or_default(&catalog, schema, &context.session.search_path)?,
     };
     let existing = catalog.find(Some(&schema), &name).cloned();
-    if let Some(existing) = &existing {
-        let replaceable = create.or_replace && matches!(existing.body, ObjectBody::View { .. });
-        if !replaceable {
-            return already_exists(session, &name, create.if_not_exists, "CREATE VIEW");
-        }
+    if existing.is_some() && !create.or_replace {
+        return already_exists(session, &name, create.if_not_exists, "CREATE VIEW");
     }
     let fields: Vec<Field> = planned.schema.fields().iter().map(|f| f.as_ref().clone()).collect();
     if create.columns.len() > fields.len() {
@@ -42,17 +39,20 @@ pub(crate) async fn execute(session: &mut Session, create: &CreateView, text: &s
     }
     let columns = view_columns(&Schema::new(fields), create)?;
     let object = CatalogObject {
-        id: existing.map_or(shared.allocate_id(), |o| o.id),
+        id: existing.as_ref().map_or_else(|| shared.allocate_id(), |existing| existing.id),
         schema,
         name,
         columns,
-        body: ObjectBody::View { query: create.query.to_string(), temporary },
+        body: ObjectBody::View { query: create.query.to_string(), temporary, names: planned.names },
         depends_on: planned.depends_on,
         sql: text.to_string(),
-        comment: None,
+        comment: existing.as_ref().and_then(|existing| existing.comment.clone()),
         created_us: now_us(),
         building: None,
     };
+    if let Some(existing) = &existing {
+        replaced_view::check(&catalog, existing, &object)?;
+    }
     if temporary && !session.temporary_views.contains(&object.id) {
         session.temporary_views.push(object.id);
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use catalog::{CatalogChange, CatalogError, CatalogObject, ObjectBody};
+use catalog::{Catalog, CatalogChange, CatalogError, CatalogObject, ObjectBody};
 use sql::ObjectKind;
 use types::{ObjectId, SqlError, SqlState, ToSqlState};
 
@@ -38,14 +38,13 @@ pub(crate) async fn execute(session: &mut Session, drop: &sql::Drop) -> Result<R
         check_kind(object, drop.kind)?;
         error_views::check_drop(&shared, object, &ids)?;
         let all = catalog.cascade(object.id);
-        let others: Vec<&Arc<CatalogObject>> =
-            all.iter().filter(|id| **id != object.id && !ids.contains(id)).filter_map(|id| catalog.get(*id)).collect();
+        let others = catalog.readers(object.id).into_iter().filter(|(other, _)| !ids.contains(&other.id));
         // What comes with an object goes with it, and so with what takes that along.
-        let others: Vec<_> = others.into_iter().filter(|other| !error_views::goes_with(other, &all)).collect();
+        let others: Vec<_> = others.filter(|(other, _)| !error_views::goes_with(other, &all)).collect();
         if !others.is_empty() && !drop.cascade {
-            return Err(dependants_exist(object, &others));
+            return Err(dependants_exist(&catalog, object, &others));
         }
-        others.iter().for_each(|o| session.notice(format!("drop cascades to {} {}", o.kind_name(), o.name)));
+        others.iter().for_each(|(o, _)| session.notice(format!("drop cascades to {} {}", o.kind_name(), o.name)));
         ids.extend(all.into_iter().filter(|id| !ids.contains(id)).collect::<Vec<_>>());
     }
     if !ids.is_empty() {
@@ -77,9 +76,10 @@ async fn lock_tables(session: &mut Session, context: &Context, drop: &sql::Drop)
     session.lock(&locks).await
 }
 
-fn dependants_exist(object: &CatalogObject, others: &[&Arc<CatalogObject>]) -> SqlError {
-    let line = |o: &&Arc<CatalogObject>| {
-        format!("{} {} depends on {} {}", o.kind_name(), o.name, object.kind_name(), object.name)
+fn dependants_exist(catalog: &Catalog, object: &CatalogObject, others: &[(&Arc<CatalogObject>, ObjectId)]) -> SqlError {
+    let line = |(other, read): &(&Arc<CatalogObject>, ObjectId)| {
+        let read = catalog.get(*read).map(|read| format!("{} {}", read.kind_name(), read.name));
+        format!("{} {} depends on {}", other.kind_name(), other.name, read.unwrap_or_default())
     };
     CatalogError::DependantsExist {
         kind: object.kind_name(),

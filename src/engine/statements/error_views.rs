@@ -81,6 +81,7 @@ pub(super) fn bind(shared: &Shared, view: &mut CatalogObject) -> Result<Option<C
             dead_letter: None,
             errors_of: Some(view.id),
             options: vec![],
+            names: vec![],
         }),
         depends_on: planned.depends_on,
         sql: view.sql.clone(),

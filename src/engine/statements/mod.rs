@@ -23,6 +23,7 @@ pub mod names;
 pub mod prepare;
 pub mod query;
 mod refresh;
+mod replaced_view;
 pub mod settings;
 pub mod show;
 pub mod subscribe;

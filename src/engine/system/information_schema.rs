@@ -8,7 +8,7 @@ use catalog::{CatalogObject, ColumnEntry, ObjectBody};
 use datafusion::logical_expr::TableSource;
 
 use super::SessionView;
-use super::names::{index_name, view_query};
+use super::names::index_name;
 use super::pg_catalog::layout::{self, Row, layouts};
 use super::pg_catalog::oids::{self, OWNER_NAME, column_type};
 use super::pg_catalog::pg_types;
@@ -145,7 +145,7 @@ fn type_cells(view: &SessionView, type_oid: u32, data_type: &DataType) -> Row {
 
 fn views(view: &SessionView) -> Vec<Row> {
     let row = |object: &Arc<CatalogObject>| -> Option<Row> {
-        let query = view_query(object)?;
+        let query = view.view_query(object)?;
         Some(vec![
             ("table_catalog", view.database.as_str().into()),
             ("table_schema", object.schema.as_str().into()),

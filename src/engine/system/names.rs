@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use catalog::{CatalogObject, ObjectBody, TEMPORARY_SCHEMA};
+use sql::ast;
 use types::ObjectId;
 
 use super::pg_catalog::layout::{layout, layouts};
-use super::pg_catalog::oids;
+use super::pg_catalog::{oids, quote_ident};
 use super::{SessionView, hw_catalog};
+use crate::statements::names;
 
 /// A relation of any kind, found by its OID.
 pub struct Named {
@@ -119,17 +121,42 @@ pub fn index_name(table: &CatalogObject) -> String {
     format!("{}_pkey", table.name)
 }
 
-/// The query of a view as text, without a semicolon.
-pub fn view_query(object: &CatalogObject) -> Option<String> {
-    match &object.body {
-        ObjectBody::View { query, .. } => Some(query.trim().trim_end_matches(';').to_string()),
-        ObjectBody::MaterializedView(_) => {
-            let statement = sql::parse(&object.sql).ok()?.pop()?.statement;
-            match statement {
-                sql::Statement::CreateMaterializedView(create) => Some(create.query.to_string()),
-                _ => None,
-            }
+/// Whether there is a query behind an object.
+pub fn is_view(object: &CatalogObject) -> bool {
+    matches!(object.body, ObjectBody::View { .. } | ObjectBody::MaterializedView(_))
+}
+
+impl SessionView {
+    /// The query of a view as text, without a semicolon. Relations that the session's search path does not find are
+    /// shown with their schema, whatever path they were found by when the view was made.
+    pub fn view_query(&self, object: &CatalogObject) -> Option<String> {
+        let text = match &object.body {
+            ObjectBody::View { query, .. } => query,
+            ObjectBody::MaterializedView(_) => &object.sql,
+            ObjectBody::Source(_) | ObjectBody::Table(_) => return None,
+        };
+        let mut query = match sql::parse(text).ok()?.pop()?.statement {
+            sql::Statement::CreateMaterializedView(create) => create.query,
+            sql::Statement::Query(query) => query,
+            _ => return None,
+        };
+        sql::rename_relations(&mut query, |name| self.shown_name(object, name));
+        Some(query.to_string())
+    }
+
+    /// An unqualified name of a view's text with the schema that it needs to be understood.
+    fn shown_name(&self, object: &CatalogObject, name: &ast::ObjectName) -> Option<ast::ObjectName> {
+        let (None, written) = names::split(name).ok()? else { return None };
+        let mut bindings = object.name_bindings().iter();
+        let bound = bindings.find(|bound| bound.schema.is_none() && bound.name == written)?;
+        if self.relation_is_visible(bound.object.0) == Some(true) {
+            return None;
         }
-        ObjectBody::Source(_) | ObjectBody::Table(_) => None,
+        let named = self.relation_name(bound.object.0)?;
+        let ident = |name: &str| match quote_ident(name) {
+            quoted if quoted == name => ast::Ident::new(name),
+            _ => ast::Ident::with_quote('"', name),
+        };
+        Some(ast::ObjectName::from(vec![ident(&named.schema), ident(&named.name)]))
     }
 }

@@ -3,18 +3,18 @@
 
 use std::borrow::Cow;
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Schema, SchemaRef};
-use catalog::{Catalog, CatalogError, CatalogObject, ObjectBody};
+use catalog::{Catalog, CatalogError, CatalogObject, NameBinding, ObjectBody};
 use datafusion_common::config::ConfigOptions;
 use datafusion_common::{DataFusionError, Result, TableReference};
 use datafusion_expr::planner::{ContextProvider, ExprPlanner, RelationPlanner, TypePlanner};
 use datafusion_expr::{
     AggregateUDF, Expr, HigherOrderUDF, LogicalPlan, LogicalPlanBuilder, ScalarUDF, TableSource, WindowUDF,
 };
-use types::{ObjectId, SqlState};
+use types::SqlState;
 
 use super::catalog_syntax::ARRAY_SUBQUERY;
 use super::data_type::PostgresTypes;
@@ -33,8 +33,10 @@ pub(crate) struct Context {
     pub environment: Arc<dyn Environment>,
     pub options: ConfigOptions,
     relation_planners: Vec<Arc<dyn RelationPlanner>>,
-    /// Every object a name resolved to, plain views and what they read included.
-    pub named: RefCell<BTreeSet<ObjectId>>,
+    /// What each name of the text resolved to, by schema and name as written. What the views among them read is theirs.
+    pub bound: RefCell<BTreeMap<(Option<String>, String), NameBinding>>,
+    /// Inside a view: what its names mean, whatever they would mean to the session.
+    given: Vec<NameBinding>,
     depth: usize,
 }
 
@@ -52,7 +54,8 @@ impl Context {
             environment,
             options,
             relation_planners: vec![Arc::new(WindowRelations), Arc::new(MatchRelations), Arc::new(FunctionRelations)],
-            named: RefCell::default(),
+            bound: RefCell::default(),
+            given: vec![],
             depth: 0,
         }
     }
@@ -66,10 +69,25 @@ impl Context {
                 "The only database is \"highwater\".",
             ));
         }
+        if let Some(given) = self.given.iter().find(|given| is_named(given, name)) {
+            let object = self.catalog.get(given.object).ok_or_else(|| undefined(name))?;
+            return self.source(object, given.columns);
+        }
         if let Some(source) = self.environment.system_relation(name.schema(), name.table()) {
             return Ok(source);
         }
-        let object = match name.schema() {
+        let object = self.find(name).ok_or_else(|| undefined(name))?;
+        object.check_complete()?;
+        let written = (name.schema().map(str::to_owned), name.table().to_owned());
+        let (schema, table) = written.clone();
+        let columns = object.columns.len();
+        self.bound.borrow_mut().insert(written, NameBinding { schema, name: table, object: object.id, columns });
+        self.source(object, columns)
+    }
+
+    /// What a name means to the session.
+    fn find(&self, name: &TableReference) -> Option<&Arc<CatalogObject>> {
+        match name.schema() {
             // Schemas of temporary objects are in no list; a session has its own on its search path.
             Some("pg_temp") => {
                 let own = self.session.search_path.iter().find(|s| s.starts_with(catalog::TEMPORARY_SCHEMA));
@@ -78,25 +96,26 @@ impl Context {
             Some(schema) if !self.catalog.schemas.iter().chain(&self.session.search_path).any(|s| s == schema) => None,
             Some(schema) => self.catalog.find(Some(schema), name.table()),
             None => self.session.search_path.iter().find_map(|s| self.catalog.find(Some(s), name.table())),
-        };
-        let object = object.ok_or_else(|| {
-            let full = match name.schema() {
-                Some(schema) => format!("{schema}.{}", name.table()),
-                None => name.table().to_string(),
-            };
-            PlanError::Catalog(CatalogError::UndefinedRelation { name: full })
-        })?;
-        object.check_complete()?;
-        self.named.borrow_mut().insert(object.id);
+        }
+    }
+
+    /// `columns`: how many of a view's columns are meant.
+    fn source(&self, object: &Arc<CatalogObject>, columns: usize) -> Result<Arc<dyn TableSource>, PlanError> {
         match &object.body {
-            ObjectBody::View { query, .. } => self.expand_view(object, query),
+            ObjectBody::View { query, names, .. } => self.expand_view(object, query, names, columns),
             ObjectBody::Source(_) | ObjectBody::Table(_) | ObjectBody::MaterializedView(_) => {
                 Ok(Arc::new(RelationSource { id: object.id, schema: planned_schema(object), target: false }))
             }
         }
     }
 
-    fn expand_view(&self, view: &CatalogObject, query: &str) -> Result<Arc<dyn TableSource>, PlanError> {
+    fn expand_view(
+        &self,
+        view: &CatalogObject,
+        query: &str,
+        given: &[NameBinding],
+        columns: usize,
+    ) -> Result<Arc<dyn TableSource>, PlanError> {
         if self.depth >= VIEW_DEPTH_MAX {
             return Err(PlanError::invalid(
                 SqlState::StatementTooComplex,
@@ -110,15 +129,27 @@ impl Context {
         };
         let mut binder = Binder::new(self.catalog.clone(), self.session.clone(), self.environment.clone());
         binder.context.depth = self.depth + 1;
+        binder.context.given = given.to_vec();
         let plan = binder.query(&query, &[], None)?;
-        self.named.borrow_mut().extend(binder.context.named.borrow().iter().copied());
-        let names = view.columns.iter().map(|column| column.name.as_str());
-        let columns = plan.schema().columns();
-        let exprs = columns.into_iter().zip(names).map(|(column, name)| Expr::Column(column).alias(name));
+        let names = view.columns.iter().take(columns).map(|column| column.name.as_str());
+        let exprs =
+            plan.schema().columns().into_iter().zip(names).map(|(column, name)| Expr::Column(column).alias(name));
         let exprs: Vec<Expr> = exprs.collect();
         let plan = LogicalPlanBuilder::from(plan).project(exprs)?.build()?;
         Ok(Arc::new(ViewSource { schema: Arc::new(plan.schema().as_arrow().clone()), plan }))
     }
+}
+
+fn is_named(binding: &NameBinding, name: &TableReference) -> bool {
+    binding.name == name.table() && binding.schema.as_deref() == name.schema()
+}
+
+fn undefined(name: &TableReference) -> PlanError {
+    let name = match name.schema() {
+        Some(schema) => format!("{schema}.{}", name.table()),
+        None => name.table().to_string(),
+    };
+    PlanError::Catalog(CatalogError::UndefinedRelation { name })
 }
 
 /// With what a table promises about NULL: NOT IN, for example, is an anti join only without them.

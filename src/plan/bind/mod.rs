@@ -27,7 +27,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, SchemaRef};
-use catalog::Catalog;
+use catalog::{Catalog, NameBinding};
 use datafusion_common::config::ConfigOptions;
 use datafusion_common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion_common::{DFSchema, DataFusionError};
@@ -238,13 +238,18 @@ impl Binder {
         Ok(BoundExpr { logical, scalar, data_type })
     }
 
-    /// (catalog relations scanned, all objects named including plain views).
+    /// What the names of the query itself mean, not those inside the views it reads; sorted by name.
+    pub fn name_bindings(&self) -> Vec<NameBinding> {
+        self.context.bound.borrow().values().cloned().collect()
+    }
+
+    /// (catalog relations scanned, views expanded; objects named).
     pub fn relations(&self, plan: &LogicalPlan) -> (Vec<ObjectId>, Vec<ObjectId>) {
         let mut scanned = BTreeSet::new();
         scan_relations(plan, &mut scanned);
         // System relations have ids below the user range and are nobody's dependency.
         scanned.retain(|id| *id >= ObjectId::FIRST_USER);
-        let named = self.context.named.borrow().clone();
+        let named: BTreeSet<ObjectId> = self.context.bound.borrow().values().map(|bound| bound.object).collect();
         (scanned.into_iter().collect(), named.into_iter().collect())
     }
 }

@@ -37,6 +37,7 @@ pub(super) fn finish(
         append_only: properties.append_only,
         bounds: bounds(&properties),
         depends_on,
+        names: vec![],
         notices,
     })
 }

@@ -112,7 +112,7 @@ pub(crate) fn catalog() -> Arc<Catalog> {
     catalog.apply(object(16_402, "account", columns("id b,owner t,balance n,small i,ratio f"), table(vec![0])));
     catalog.apply(object(16_403, "log", columns("k b,v b"), table(vec![])));
     let query = "SELECT channel, price FROM bid WHERE price > 100".to_string();
-    let view = ObjectBody::View { query, temporary: false };
+    let view = ObjectBody::View { query, temporary: false, names: vec![] };
     catalog.apply(object(16_404, "costly", columns("channel t,amount b"), view));
     Arc::new(catalog)
 }

@@ -4,7 +4,6 @@ use types::SqlError;
 
 use super::scalar::Returns::{Bool, Oid, Text};
 use super::scalar::{Call, Function, lenient, strict};
-use crate::system::names::view_query;
 use crate::system::pg_catalog::{index_definition, oids, pg_types, quote_ident};
 use crate::system::table::Cell;
 
@@ -47,7 +46,7 @@ pub fn relation(call: &Call) -> Option<u32> {
 
 fn view_definition(call: &Call) -> Result<Cell, SqlError> {
     let object = relation(call).and_then(|oid| call.view.object(oid));
-    let query = object.and_then(|object| view_query(object));
+    let query = object.and_then(|object| call.view.view_query(object));
     Ok(query.map(|query| format!(" {query};")).into())
 }
 
@@ -75,7 +74,7 @@ fn rule(call: &Call) -> Result<Cell, SqlError> {
     let mut objects = call.view.catalog.objects.values();
     let Some(object) = objects.find(|object| Some(oids::rule_of(object)) == rule) else { return Ok(Cell::Null) };
     let name = format!("{}.{}", quote_ident(&object.schema), quote_ident(&object.name));
-    let query = view_query(object);
+    let query = call.view.view_query(object);
     Ok(query.map(|query| format!("CREATE RULE \"_RETURN\" AS\n    ON SELECT TO {name} DO INSTEAD {query};")).into())
 }
 

@@ -4,7 +4,7 @@ use catalog::{CatalogObject, ObjectBody};
 
 use super::layout::{Row, layouts};
 use super::{keys, oids};
-use crate::system::names::view_query;
+use crate::system::names::is_view;
 use crate::system::table::Cell;
 use crate::system::{SessionView, hw_catalog};
 
@@ -42,7 +42,7 @@ fn own(view: &SessionView, object: &CatalogObject) -> Row {
         ("relpersistence", if temporary { "t" } else { "p" }.into()),
         ("relkind", oids::kind(object).into()),
         ("relnatts", (object.columns.len() as i64).into()),
-        ("relhasrules", view_query(object).is_some().into()),
+        ("relhasrules", is_view(object).into()),
         ("relispopulated", populated.into()),
         ("relreplident", "d".into()),
     ]
@@ -84,7 +84,7 @@ pub fn pg_description(view: &SessionView) -> Vec<Row> {
 
 /// Each view is a rule, as in Postgres.
 pub fn pg_rewrite(view: &SessionView) -> Vec<Row> {
-    let views = view.catalog.objects.values().filter(|object| view_query(object).is_some());
+    let views = view.catalog.objects.values().filter(|object| is_view(object));
     let row = |object: &std::sync::Arc<CatalogObject>| -> Row {
         vec![
             ("oid", oids::rule_of(object).into()),

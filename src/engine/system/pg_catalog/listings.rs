@@ -7,7 +7,7 @@ use catalog::{CatalogObject, ObjectBody};
 use super::attributes::index_definition;
 use super::layout::{Row, layouts};
 use super::oids::{self, OWNER_NAME};
-use crate::system::names::{index_name, view_query};
+use crate::system::names::index_name;
 use crate::system::{SessionView, hw_catalog};
 
 pub fn pg_tables(view: &SessionView) -> Vec<Row> {
@@ -47,7 +47,8 @@ pub fn pg_views(view: &SessionView) -> Vec<Row> {
         ]
     };
     let own = view.catalog.objects.values().filter(|object| matches!(object.body, ObjectBody::View { .. }));
-    let own = own.map(|object| row(&object.schema, &object.name, view_query(object).map(|query| format!("{query};"))));
+    let own =
+        own.map(|object| row(&object.schema, &object.name, view.view_query(object).map(|query| format!("{query};"))));
     let system = layouts().values().filter(|layout| layout.kind == "v");
     let system = system.map(|layout| row(layout.schema, layout.name, None));
     let ours = hw_catalog::NAMES.iter().map(|name| row("hw_catalog", name, None));
@@ -63,7 +64,7 @@ pub fn pg_matviews(view: &SessionView) -> Vec<Row> {
             ("matviewowner", OWNER_NAME.into()),
             ("hasindexes", false.into()),
             ("ispopulated", object.building.is_none().into()),
-            ("definition", view_query(object).map(|query| format!("{query};")).into()),
+            ("definition", view.view_query(object).map(|query| format!("{query};")).into()),
         ])
     };
     view.catalog.objects.values().filter_map(row).collect()
