@@ -42,6 +42,8 @@ pub(crate) struct Run {
     reached: usize,
     /// The preferred way that the time limit cut.
     pub(crate) timed_out: Option<Path>,
+    /// Some way was cut: it may not fail from a later start, which has more time.
+    pub(crate) cut: bool,
 }
 
 impl Run {
@@ -55,6 +57,7 @@ impl Run {
             steps: 0,
             reached: 0,
             timed_out: None,
+            cut: false,
         }
     }
 
@@ -189,6 +192,7 @@ impl Run {
     }
 
     fn note_time_out(&mut self) {
+        self.cut = true;
         if self.timed_out.is_none() && !self.path.is_empty() {
             self.timed_out = Some(self.path.clone());
         }

@@ -53,6 +53,8 @@ pub struct Search {
     number: u64,
     run: Option<Run>,
     visited: Visited,
+    /// What is remembered holds for the last start only.
+    cut: bool,
 }
 
 impl Search {
@@ -70,7 +72,7 @@ impl Search {
     ) -> Search {
         let mut visited = Visited::new(&program);
         visited.clear(start);
-        Search { program, after_match, timed_out, start, number, run: None, visited }
+        Search { program, after_match, timed_out, start, number, run: None, visited, cut: false }
     }
 
     /// The row at which the next match can start at the earliest: whether those before belong to a match is decided.
@@ -97,8 +99,7 @@ impl Search {
             let mut run = match self.run.take() {
                 Some(run) => run,
                 None => {
-                    // A way that failed for want of time may not fail from a later start.
-                    if rows.limited() {
+                    if std::mem::take(&mut self.cut) {
                         self.visited.clear(self.start);
                     } else {
                         self.visited.forget_before(self.start);
@@ -107,6 +108,7 @@ impl Search {
                 }
             };
             let outcome = run.advance(&self.program, &mut self.visited, rows, self.number + 1);
+            self.cut |= run.cut;
             if outcome.is_err() {
                 // The way that was broken off has not failed.
                 self.visited.clear(self.start);

@@ -5,6 +5,7 @@ mod close;
 mod errors;
 mod expressions;
 mod joins;
+mod match_recognize;
 mod nexmark;
 mod queries;
 mod top_n;
