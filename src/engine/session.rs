@@ -28,6 +28,7 @@ use crate::statements::{self, Context};
 use crate::system::{PendingSettings, SessionEnvironment};
 use crate::tables;
 use crate::transaction::Transaction;
+use crate::work::Work;
 use crate::zone::shown_in;
 
 /// A session. Owned by one connection; not shared.
@@ -220,7 +221,7 @@ impl Session {
         let session = unfinished.0.as_mut().expect("just put there");
         let response = statements::execute(session, statement, parameters).await?;
         if let Some(work) = session.transaction.after_statement() {
-            tables::commit(&session.engine.shared, work).await?;
+            session.commit(work).await?;
         }
         unfinished.0 = None;
         Ok(response)
@@ -334,10 +335,16 @@ impl Session {
         owner.lock(locks, self.parameters.lock_timeout()).await.map(|_| ()).map_err(|e| e.to_sql_error())
     }
 
+    /// Commits; whoever would cancel the statement waits for the outcome.
+    pub(crate) async fn commit(&self, work: Work) -> Result<(), SqlError> {
+        let _committing = self.registration.signals().commit();
+        tables::commit(&self.engine.shared, work).await
+    }
+
     /// What a query reads beside what is committed.
     pub(crate) fn reading(&mut self, planned: &PlannedQuery) -> Reading {
         let own = Arc::new(self.transaction.work().overlays(&planned.relations));
-        Reading { own, pin: self.snapshot(), target: None }
+        Reading { own, pin: self.snapshot(), target: None, proposed: None }
     }
 
     /// The instant of all reads of the open block, if it has one.
@@ -358,7 +365,7 @@ impl Session {
             let Some(work) = self.transaction.end_implicit() else { return Ok(()) };
             // Whether or not it commits.
             let _locks = EndTransaction { shared: self.engine.shared.clone(), session: self.id() };
-            tables::commit(&self.engine.shared, work).await
+            self.commit(work).await
         })
     }
 

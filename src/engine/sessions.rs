@@ -5,6 +5,7 @@
 //! Acting on the signals is the front end's: it drops the statement's future, or the session.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::sync::futures::Notified;
@@ -75,6 +76,8 @@ pub struct SessionReading {
 #[derive(Debug, Default)]
 pub struct Signals {
     cancel: Notify,
+    /// A commit of the session cannot be taken back any more.
+    committing: AtomicBool,
     ended: watch::Sender<bool>,
 }
 
@@ -85,10 +88,31 @@ impl Signals {
         self.cancel.notified()
     }
 
+    /// Whether the statement that runs is past the point where it could be cancelled: an error would say that nothing has
+    /// happened, so its outcome is to be waited for.
+    pub fn committing(&self) -> bool {
+        self.committing.load(Ordering::Acquire)
+    }
+
+    /// From here on the session commits, until the guard is dropped.
+    pub(crate) fn commit(self: Arc<Self>) -> Committing {
+        self.committing.store(true, Ordering::Release);
+        Committing(self)
+    }
+
     /// Waits for the order to end the session.
     pub async fn ended(&self) {
         // The sender is `self`.
         let _ = self.ended.subscribe().wait_for(|&ended| ended).await;
+    }
+}
+
+/// A commit that is under way.
+pub(crate) struct Committing(Arc<Signals>);
+
+impl Drop for Committing {
+    fn drop(&mut self) {
+        self.0.committing.store(false, Ordering::Release);
     }
 }
 

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, SchemaRef};
-use datafusion_common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion_common::tree_node::{Transformed, TreeNode};
 use datafusion_expr::{Expr, LogicalPlan, ScalarUDF, TableSource};
 use types::ObjectId;
 
@@ -17,8 +17,18 @@ use crate::{PlanError, PlannedQuery};
 pub struct RelationSource {
     pub id: ObjectId,
     pub schema: SchemaRef,
-    /// What an UPDATE or DELETE changes ([`mark_target`]); other scans of the same table are not.
-    pub target: bool,
+    pub role: ScanRole,
+}
+
+/// What a scan stands for in a statement that writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ScanRole {
+    /// The relation as it is.
+    Plain,
+    /// What is changed ([`mark_target`]); other scans of the same table are not.
+    Target,
+    /// The rows that an INSERT gives, which ON CONFLICT calls `excluded`.
+    Proposed,
 }
 
 impl TableSource for RelationSource {
@@ -35,13 +45,16 @@ pub fn relation_of(plan: &LogicalPlan) -> Option<&RelationSource> {
     }
 }
 
-/// Marks the one relation in FROM as what the statement changes. Subqueries may read it too: their scans stay as they are.
+/// Marks the relations in FROM, in their order: what the statement changes, then the rows that it gives. Subqueries may
+/// read the same table: their scans stay as they are.
 pub fn mark_target(mut planned: PlannedQuery) -> Result<PlannedQuery, PlanError> {
+    let mut roles = [ScanRole::Target, ScanRole::Proposed].into_iter();
     let marked = planned.logical.transform_down(|node| {
         let Some(relation) = relation_of(&node).cloned() else { return Ok(Transformed::no(node)) };
         let LogicalPlan::TableScan(mut scan) = node else { return Ok(Transformed::no(node)) };
-        scan.source = Arc::new(RelationSource { target: true, ..relation });
-        Ok(Transformed::new(LogicalPlan::TableScan(scan), true, TreeNodeRecursion::Stop))
+        let Some(role) = roles.next() else { return Ok(Transformed::no(LogicalPlan::TableScan(scan))) };
+        scan.source = Arc::new(RelationSource { role, ..relation });
+        Ok(Transformed::yes(LogicalPlan::TableScan(scan)))
     });
     planned.logical = marked.map_err(PlanError::from)?.data;
     Ok(planned)

@@ -29,7 +29,7 @@ pub use bind::catalog_syntax::like_with_backslash;
 pub use bind::data_type::{assignable, data_type, type_name};
 pub use bind::subquery::{RowSubquery, RowSubqueryKind};
 pub use bind::wire_type::{wire_type, with_wire_type};
-pub use environment::{Environment, RelationSource, mark_target, relation_of};
+pub use environment::{Environment, RelationSource, ScanRole, mark_target, relation_of};
 pub use error::PlanError;
 pub use errors::plan_errors;
 pub use explain::{explain_graph, explain_query, explain_view};

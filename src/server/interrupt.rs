@@ -2,10 +2,12 @@
 //! What ends the session with its statement (a server that stops, `pg_terminate_backend`) is watched over the whole
 //! session, not here (`connection.rs`).
 //!
-//! The statement is a future; ending it early is dropping it, which cancels the work behind it.
+//! The statement is a future; ending it early is dropping it, which cancels the work behind it. A commit that is under way
+//! cannot be cancelled: its outcome is waited for, so that an error always means that nothing has happened.
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::time::Duration;
 
 use engine::Signals;
@@ -29,7 +31,6 @@ pub async fn interruptible<R: AsyncRead + Unpin, T>(
     timeout: Option<Duration>,
     work: impl Future<Output = Result<T, Failure>>,
 ) -> Result<T, Failure> {
-    let cancelled = |message| Err(Failure::Sql(SqlError::new(SqlState::QueryCanceled, message)));
     // Created before the work is polled: a cancel request reaches it from here on.
     let cancel = signals.cancelled();
     let timed_out = async {
@@ -38,11 +39,22 @@ pub async fn interruptible<R: AsyncRead + Unpin, T>(
             None => std::future::pending().await,
         }
     };
+    let mut work = pin!(AssertUnwindSafe(work).catch_unwind());
+    let finished = |done: std::thread::Result<Result<T, Failure>>| done.unwrap_or_else(|_| Err(Failure::Fatal(bug())));
+    let message = tokio::select! {
+        biased;
+        () = cancel => "canceling statement due to user request",
+        () = timed_out => "canceling statement due to statement timeout",
+        done = &mut work => return finished(done),
+        () = reader.gone() => return Err(Failure::Gone),
+    };
+    if !signals.committing() {
+        return Err(Failure::Sql(SqlError::new(SqlState::QueryCanceled, message)));
+    }
+    // Too late: what it has written will be there, and the client is to know.
     tokio::select! {
         biased;
-        () = cancel => cancelled("canceling statement due to user request"),
-        () = timed_out => cancelled("canceling statement due to statement timeout"),
-        done = AssertUnwindSafe(work).catch_unwind() => done.unwrap_or_else(|_| Err(Failure::Fatal(bug()))),
+        done = work => finished(done),
         () = reader.gone() => Err(Failure::Gone),
     }
 }

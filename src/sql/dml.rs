@@ -3,10 +3,10 @@
 use sqlparser::ast::{self, AssignmentTarget, FromTable, Ident, ObjectName, OnInsert, TableFactor};
 use sqlparser::parser::Parser;
 use sqlparser::tokenizer::Location;
-use types::SqlState;
+use types::{SqlError, SqlState};
 
 use crate::error::Failure;
-use crate::statement::{Delete, Insert, OnConflict, Statement, Update};
+use crate::statement::{ConflictAction, ConflictTarget, Delete, Insert, OnConflict, Statement, Update};
 use crate::tokens::{self, Parsed};
 
 pub(crate) fn parse_insert(p: &mut Parser) -> Parsed<Statement> {
@@ -32,26 +32,46 @@ pub(crate) fn parse_insert(p: &mut Parser) -> Parsed<Statement> {
         return Err(Failure::invalid(place, SqlState::SyntaxError, "this form of INSERT is not part of the language"));
     }
     let on_conflict = match insert.on {
-        None => OnConflict::Error,
-        Some(OnInsert::OnConflict(ast::OnConflict { action: ast::OnConflictAction::DoNothing, .. })) => {
-            OnConflict::DoNothing
-        }
-        Some(OnInsert::OnConflict(_)) => OnConflict::DoUpdate,
+        None => None,
+        Some(OnInsert::OnConflict(given)) => Some(on_conflict(given, place)?),
         Some(_) => {
             return Err(Failure::unsupported(
                 place,
                 "ON DUPLICATE KEY UPDATE is not supported",
-                "Use ON CONFLICT DO NOTHING, or UPDATE and INSERT.",
+                "Use ON CONFLICT (…) DO UPDATE.",
             ));
         }
     };
     Ok(Statement::Insert(Insert {
         table,
+        alias: insert.table_alias.map(|alias| alias.alias),
         columns: insert.columns.into_iter().map(|name| single(name, place)).collect::<Parsed<_>>()?,
         source: insert.source,
         on_conflict,
         returning: insert.returning.unwrap_or_default(),
     }))
+}
+
+fn on_conflict(given: ast::OnConflict, place: Location) -> Parsed<OnConflict> {
+    let target = match given.conflict_target {
+        None => None,
+        Some(ast::ConflictTarget::Columns(columns)) => Some(ConflictTarget::Columns(columns)),
+        Some(ast::ConflictTarget::OnConstraint(name)) => Some(ConflictTarget::Constraint(single(name, place)?)),
+    };
+    let action = match given.action {
+        ast::OnConflictAction::DoNothing => ConflictAction::Nothing,
+        ast::OnConflictAction::DoUpdate(_) if target.is_none() => {
+            let message = "ON CONFLICT DO UPDATE requires inference specification or constraint name";
+            let error =
+                SqlError::new(SqlState::SyntaxError, message).with_hint("For example, ON CONFLICT (column_name).");
+            return Err(Failure::from(error).placed(place));
+        }
+        ast::OnConflictAction::DoUpdate(update) => {
+            let assignments = assignments(update.assignments, place)?;
+            ConflictAction::Update { assignments, selection: update.selection }
+        }
+    };
+    Ok(OnConflict { target, action })
 }
 
 pub(crate) fn parse_update(p: &mut Parser) -> Parsed<Statement> {
@@ -69,8 +89,14 @@ pub(crate) fn parse_update(p: &mut Parser) -> Parsed<Statement> {
     }
     refuse_order_and_limit(place, "UPDATE", !update.order_by.is_empty() || update.limit.is_some())?;
     let (table, alias) = target(update.table.relation, place)?;
+    let assignments = assignments(update.assignments, place)?;
+    let returning = update.returning.unwrap_or_default();
+    Ok(Statement::Update(Update { table, alias, assignments, selection: update.selection, returning }))
+}
+
+fn assignments(given: Vec<ast::Assignment>, place: Location) -> Parsed<Vec<(Ident, ast::Expr)>> {
     let mut assignments = vec![];
-    for assignment in update.assignments {
+    for assignment in given {
         match assignment.target {
             AssignmentTarget::ColumnName(name) => assignments.push((single(name, place)?, assignment.value)),
             AssignmentTarget::Tuple(names) => {
@@ -90,8 +116,7 @@ pub(crate) fn parse_update(p: &mut Parser) -> Parsed<Statement> {
             }
         }
     }
-    let returning = update.returning.unwrap_or_default();
-    Ok(Statement::Update(Update { table, alias, assignments, selection: update.selection, returning }))
+    Ok(assignments)
 }
 
 pub(crate) fn parse_delete(p: &mut Parser) -> Parsed<Statement> {

@@ -9,7 +9,7 @@ use sqlparser::parser::Parser;
 
 use crate::error::Failure;
 use crate::match_recognize::Lifted;
-use crate::statement::{CopySource, Statement, Subscribe, SubscribeTarget};
+use crate::statement::{ConflictAction, CopySource, OnConflict, Statement, Subscribe, SubscribeTarget};
 use crate::tokens::{self, Parsed};
 use crate::window_call::{select_star_from, table_factor};
 use crate::{grouped_windows, session_keys, window_tvf};
@@ -83,6 +83,12 @@ where
         Statement::CreateMaterializedView(create) => visit_all(&mut create.query, v),
         Statement::Insert(insert) => {
             visit_all(&mut insert.source, v)?;
+            if let Some(OnConflict { action: ConflictAction::Update { assignments, selection }, .. }) =
+                &mut insert.on_conflict
+            {
+                assignments.iter_mut().try_for_each(|(_, value)| visit_all(value, v))?;
+                visit_all(selection, v)?;
+            }
             visit_all(&mut insert.returning, v)
         }
         Statement::Update(update) => {

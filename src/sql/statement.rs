@@ -236,20 +236,36 @@ impl SavepointAction {
 #[derive(Debug, Clone)]
 pub struct Insert {
     pub table: ast::ObjectName,
+    pub alias: Option<ast::Ident>,
     /// Empty: all insertable columns in order.
     pub columns: Vec<ast::Ident>,
     /// `None`: DEFAULT VALUES.
     pub source: Option<Box<ast::Query>>,
-    pub on_conflict: OnConflict,
+    pub on_conflict: Option<OnConflict>,
     pub returning: Vec<ast::SelectItem>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum OnConflict {
-    Error,
-    DoNothing,
-    /// DO UPDATE is refused by the engine with a hint.
-    DoUpdate,
+/// What becomes of a row whose key is taken.
+#[derive(Debug, Clone)]
+pub struct OnConflict {
+    pub target: Option<ConflictTarget>,
+    pub action: ConflictAction,
+}
+
+#[derive(Debug, Clone)]
+pub enum ConflictTarget {
+    Columns(Vec<ast::Ident>),
+    Constraint(ast::Ident),
+}
+
+#[derive(Debug, Clone)]
+pub enum ConflictAction {
+    Nothing,
+    /// Expressions may name the row that is there by the table's name, the one that was given by `excluded`.
+    Update {
+        assignments: Vec<(ast::Ident, ast::Expr)>,
+        selection: Option<ast::Expr>,
+    },
 }
 
 #[derive(Debug, Clone)]

@@ -254,6 +254,14 @@ async fn statements_that_end_early_leave_nothing_half_done() {
             let _ = tokio::time::timeout(Duration::from_millis(timeout), leaving).await;
         }
     }
+    // An error means that nothing has happened.
+    run(&c, "CREATE TABLE n (v int); INSERT INTO n VALUES (0)").await.unwrap();
+    let mut counted = 0;
+    for round in 0..150u64 {
+        run(&b, &format!("SET statement_timeout = {}", 1 + round % 8)).await.unwrap();
+        counted += run(&b, "UPDATE n SET v = v + 1").await.unwrap_or_default();
+    }
+    assert_eq!(cell(&c, "SELECT v FROM n").await, counted.to_string());
     wait_for(&c, "SELECT count(*) FROM hw_catalog.locks", "0").await;
     assert_eq!(cell(&c, "SELECT sum(bal) - 100000 FROM acc").await, "0");
     assert_eq!(cell(&c, "SELECT bal - 100000 FROM total").await, "0");

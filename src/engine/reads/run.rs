@@ -13,7 +13,7 @@ use datafusion::physical_plan::{ExecutionPlan, displayable, execute_stream};
 use datafusion::prelude::SessionConfig;
 use futures::StreamExt;
 use operators::arrangement::Overlay;
-use plan::{PlannedQuery, RelationSource, RowSubquery, relation_of};
+use plan::{PlannedQuery, RelationSource, RowSubquery, ScanRole, relation_of};
 use tokio::task::JoinError;
 use types::{ObjectId, SqlError, SqlState, ToSqlState};
 
@@ -68,6 +68,8 @@ pub(crate) struct Reading {
     pub own: Arc<HashMap<ObjectId, Arc<Overlay>>>,
     /// Rows that stand for all of the target's (`plan::mark_target`).
     pub target: Option<RecordBatch>,
+    /// Rows that an INSERT gives.
+    pub proposed: Option<RecordBatch>,
 }
 
 /// The same with its epoch.
@@ -75,6 +77,7 @@ struct ReadView {
     pin: Arc<Pin>,
     own: Arc<HashMap<ObjectId, Arc<Overlay>>>,
     target: Option<RecordBatch>,
+    proposed: Option<RecordBatch>,
 }
 
 /// The epoch at which a query reads, chosen now unless it has been; waits until all that it reads has sealed it.
@@ -102,7 +105,7 @@ async fn prepare(
     reading: Reading,
 ) -> Result<Prepared, SqlError> {
     let pin = pinned(shared, &planned, &reading).await?;
-    let view = ReadView { pin, own: reading.own, target: reading.target };
+    let view = ReadView { pin, own: reading.own, target: reading.target, proposed: reading.proposed };
     let (schema, zone) = (planned.schema.clone(), planned.time_zone);
     let mut logical = planned.logical;
     if !parameters.is_empty() {
@@ -203,7 +206,12 @@ fn provider(
     view: &ReadView,
 ) -> Result<Arc<dyn datafusion::logical_expr::TableSource>, SqlError> {
     let (id, schema) = (relation.id, relation.schema.clone());
-    if let Some(rows) = view.target.as_ref().filter(|_| relation.target) {
+    let stand_in = match relation.role {
+        ScanRole::Plain => &None,
+        ScanRole::Target => &view.target,
+        ScanRole::Proposed => &view.proposed,
+    };
+    if let Some(rows) = stand_in {
         let rows = rename(rows.clone(), &schema)?;
         let table = MemTable::try_new(rows.schema(), vec![vec![rows]]).map_err(error)?;
         return Ok(provider_as_source(Arc::new(table)));

@@ -45,7 +45,7 @@ pub(crate) async fn find(
     session.lock(&found.keys.locks(target.object.id, locked.clone())).await?;
     let newest = follow(session, context, target, &found, locked, Since::Epoch(pin.epoch())).await?;
     if newest.iter().all(|row| matches!(row, Newest::Same)) {
-        return split(target, whole, found);
+        return Ok(split(target, &whole, found));
     }
     if repeatable {
         return Err(SqlError::new(
@@ -65,11 +65,18 @@ pub(crate) async fn find(
     reading.target = Some(write::concat(&target.schema, &changed)?);
     let again = collect(context, target, planned, parameters, reading).await?;
     let whole = write::concat(&kept.schema(), &[kept.clone(), again])?;
-    let found = KeyedRows::of(front(target, &whole)?, &target.body().primary_key)?;
-    split(target, whole, found)
+    FoundRows::of(target, &whole)
 }
 
-async fn collect(
+impl FoundRows {
+    /// `whole`: all columns of the target, then the values.
+    pub fn of(target: &Target, whole: &RecordBatch) -> Result<FoundRows, SqlError> {
+        Ok(split(target, whole, KeyedRows::of(front(target, whole)?, &target.body().primary_key)?))
+    }
+}
+
+/// What a query gives whose first columns are all of the target's.
+pub(crate) async fn collect(
     context: &Context,
     target: &Target,
     planned: PlannedQuery,
@@ -88,8 +95,8 @@ fn front(target: &Target, whole: &RecordBatch) -> Result<RecordBatch, SqlError> 
     RecordBatch::try_new(target.schema.clone(), whole.columns()[..width].to_vec()).map_err(internal)
 }
 
-fn split(target: &Target, whole: RecordBatch, rows: KeyedRows) -> Result<FoundRows, SqlError> {
-    Ok(FoundRows { rows, values: whole.columns()[target.schema.fields().len()..].to_vec() })
+fn split(target: &Target, whole: &RecordBatch, rows: KeyedRows) -> FoundRows {
+    FoundRows { rows, values: whole.columns()[target.schema.fields().len()..].to_vec() }
 }
 
 /// Which of the rows others may change: without a key all but those that only the transaction itself has added.

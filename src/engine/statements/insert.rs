@@ -2,13 +2,13 @@
 
 use std::collections::HashSet;
 
-use arrow::array::{ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, new_null_array};
-use arrow::compute::filter_record_batch;
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, new_null_array};
 use arrow::datatypes::{DataType, Schema};
 use catalog::ColumnEntry;
-use sql::{Insert, OnConflict, ast};
+use sql::{Insert, ast};
 use types::{SqlError, SqlState};
 
+use super::on_conflict::{self, ConflictUpdate};
 use super::write::{self, Target};
 use super::{Context, insert_rows, late_rows, names, query, unique};
 use crate::api::{Described, Response};
@@ -23,10 +23,7 @@ pub(crate) fn describe(
 ) -> Result<Described, SqlError> {
     let target = Target::resolve(context, &insert.table)?;
     let columns = insert_columns(&target, insert)?;
-    let parameters = match &insert.source {
-        Some(source) => insert_rows::plan(context, &target, &columns, source, parameters)?.parameter_types,
-        None => vec![],
-    };
+    let parameters = parameter_types(context, &target, insert, &columns, parameters)?;
     Ok(Described { parameters, columns: write::returning_columns(context, &target, &insert.returning)? })
 }
 
@@ -37,21 +34,17 @@ pub(crate) async fn execute(
 ) -> Result<Response, SqlError> {
     let context = session.context();
     context.shared.check_memory()?;
-    if insert.on_conflict == OnConflict::DoUpdate {
-        return Err(SqlError::unsupported(
-            "INSERT ... ON CONFLICT DO UPDATE is not supported",
-            "Use ON CONFLICT DO NOTHING, or UPDATE the row.",
-        ));
-    }
     let target = Target::open(session, &context, &insert.table).await?;
     target.check_insertable()?;
     let columns = insert_columns(&target, insert)?;
+    let hints: Vec<Option<DataType>> = parameters.iter().map(|p| Some(p.data_type().clone())).collect();
+    let conflict = ConflictUpdate::plan(&context, &target, insert, &hints)?;
     let given = source_rows(session, &context, &target, insert, &columns, parameters).await?;
     let rows = complete(&context, &target, &columns, &given)?;
     target.check_not_null(&rows)?;
     let rows = match target.body().primary_key.is_empty() {
         true => append(session, &context, &target, rows).await?,
-        false => insert_unique(session, &context, &target, insert, rows).await?,
+        false => insert_unique(session, &context, &target, (insert, conflict), rows, parameters).await?,
     };
     write::answer(&context, &target, &insert.returning, &rows, "INSERT 0")
 }
@@ -84,38 +77,77 @@ async fn append(
     Ok(rows)
 }
 
-/// Rows of a table with a key, whose keys are not taken.
+/// Rows of a table with a key: those whose keys are not taken, and what ON CONFLICT makes of the others.
 async fn insert_unique(
     session: &mut Session,
     context: &Context,
     target: &Target,
-    insert: &Insert,
+    (insert, conflict): (&Insert, Option<ConflictUpdate>),
     rows: RecordBatch,
+    parameters: &[ArrayRef],
 ) -> Result<RecordBatch, SqlError> {
     let key = &target.body().primary_key;
-    let keyed = KeyedRows::of(rows.clone(), key)?;
-    let all: Vec<usize> = (0..keyed.len()).collect();
-    session.lock(&keyed.keys.locks(target.object.id, all.clone())).await?;
-    let present = unique::present(session, context, target, &keyed, &all)?;
-    let mut seen: HashSet<&[u8]> = HashSet::with_capacity(keyed.len());
-    let mut fresh = Vec::with_capacity(keyed.len());
+    let given = KeyedRows::of(rows.clone(), key)?;
+    let all: Vec<usize> = (0..given.len()).collect();
+    session.lock(&given.keys.locks(target.object.id, all.clone())).await?;
+    let present = unique::present(session, context, target, &given, &all)?;
+    let mut seen: HashSet<&[u8]> = HashSet::with_capacity(given.len());
+    let mut fresh: Vec<usize> = Vec::with_capacity(given.len());
     for row in all {
-        let taken = !seen.insert(keyed.keys.bytes(row)) || present.contains_key(&row);
-        if taken && insert.on_conflict == OnConflict::Error {
-            return Err(unique::duplicate(target, &keyed, row));
+        let first = seen.insert(given.keys.bytes(row));
+        match (first, present.contains_key(&row)) {
+            (true, false) => fresh.push(row),
+            (_, _) if insert.on_conflict.is_none() => return Err(unique::duplicate(target, &given, row)),
+            (false, _) if conflict.is_some() => return Err(on_conflict::second_time()),
+            (_, _) => {}
         }
-        fresh.push(!taken);
     }
-    let (rows, keyed) = match fresh.iter().all(|fresh| *fresh) {
-        true => (rows, keyed),
+    let (rows, inserted) = match fresh.len() == given.len() {
+        true => (rows, given.clone()),
         false => {
-            let rows = filter_record_batch(&rows, &BooleanArray::from(fresh));
-            let rows = rows.map_err(|e| SqlError::internal(e.to_string()))?;
+            let rows = on_conflict::take(&rows, fresh.iter().map(|row| *row as u32))?;
             (rows.clone(), KeyedRows::of(rows, key)?)
         }
     };
-    session.transaction.work().write(target.written(Written::Inserted(keyed)));
-    Ok(rows)
+    session.transaction.work().write(target.written(Written::Inserted(inserted)));
+    let Some(conflict) = conflict.filter(|_| !present.is_empty()) else { return Ok(rows) };
+    let (updated, positions) = conflict.execute(session, context, target, (&given, &present), parameters).await?;
+    // In the order of the given rows.
+    let both = write::concat(&target.schema, &[rows, (*updated.rows).clone()])?;
+    let mut order: Vec<(usize, u32)> = fresh.into_iter().chain(positions).zip(0..).collect();
+    order.sort_unstable();
+    on_conflict::take(&both, order.into_iter().map(|(_, row)| row))
+}
+
+/// Types of `$1`, `$2`, …, which the rows and DO UPDATE may name.
+fn parameter_types(
+    context: &Context,
+    target: &Target,
+    insert: &Insert,
+    columns: &[usize],
+    given: &[Option<DataType>],
+) -> Result<Vec<DataType>, SqlError> {
+    let Some(source) = &insert.source else { return Ok(vec![]) };
+    let mut types = insert_rows::plan(context, target, columns, source, given)?.parameter_types;
+    if insert.on_conflict.is_none() {
+        return Ok(types);
+    }
+    let named = on_conflict::parameters_of(source);
+    let known = (0..types.len().max(given.len())).map(|position| {
+        let declared = given.get(position).cloned().flatten();
+        declared.or_else(|| types.get(position).filter(|_| named.contains(&(position + 1))).cloned())
+    });
+    let known: Vec<Option<DataType>> = known.collect();
+    if let Some(update) = ConflictUpdate::plan(context, target, insert, &known)? {
+        for (position, found) in update.parameter_types().iter().enumerate() {
+            match types.get_mut(position) {
+                Some(_) if named.contains(&(position + 1)) => {}
+                Some(untold) => *untold = found.clone(),
+                None => types.push(found.clone()),
+            }
+        }
+    }
+    Ok(types)
 }
 
 /// Columns of the table that the statement gives, in its order.
@@ -163,6 +195,9 @@ async fn source_rows(
         return RecordBatch::try_new_with_options(Schema::empty().into(), vec![], &options)
             .map_err(|e| SqlError::internal(e.to_string()));
     };
+    if let Some(rows) = insert_rows::of_parameters(target, columns, source, parameters)? {
+        return Ok(rows);
+    }
     let given: Vec<Option<DataType>> = parameters.iter().map(|p| Some(p.data_type().clone())).collect();
     let planned = insert_rows::plan(context, target, columns, source, &given)?;
     let width = planned.schema.fields().len();

@@ -3,13 +3,15 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Schema};
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
+use arrow::compute::concat;
+use arrow::datatypes::{DataType, Field, Schema};
 use plan::PlannedQuery;
 use sql::ast;
 use types::{SqlError, SqlState, ToSqlState};
 
 use super::insert::stored_expr;
-use super::write::Target;
+use super::write::{self, Target};
 use super::{Context, query};
 
 /// `columns`: what the statement gives, as positions in the table. `parameters`: types that the client declared.
@@ -33,6 +35,49 @@ pub(super) fn plan(
     let source = with_defaults(target, columns, source)?;
     let planned = context.planner().plan_values(&source, &hints, &Arc::new(Schema::new(fields)));
     planned.map_err(|e| e.to_sql_error())
+}
+
+/// The rows of a VALUES list of nothing but parameters, which need no plan: a prepared INSERT is executed many times.
+/// `None` for all others, also for those that are wrong.
+pub(super) fn of_parameters(
+    target: &Target,
+    columns: &[usize],
+    source: &ast::Query,
+    parameters: &[ArrayRef],
+) -> Result<Option<RecordBatch>, SqlError> {
+    let plain = source.with.is_none() && source.order_by.is_none() && source.limit_clause.is_none();
+    let (true, None, ast::SetExpr::Values(values)) = (plain, &source.fetch, source.body.as_ref()) else {
+        return Ok(None);
+    };
+    let mut given: Vec<Vec<ArrayRef>> = columns.iter().map(|_| Vec::with_capacity(values.rows.len())).collect();
+    for row in &values.rows {
+        if row.content.len() != columns.len() {
+            return Ok(None);
+        }
+        for ((expr, column), arrays) in row.content.iter().zip(columns).zip(&mut given) {
+            let Some(parameter) = placeholder(expr).and_then(|number| parameters.get(number - 1)) else {
+                return Ok(None);
+            };
+            let column = &target.object.columns[*column];
+            arrays.push(write::coerce(parameter, &column.data_type, &column.name)?);
+        }
+    }
+    let internal = |e: arrow::error::ArrowError| SqlError::internal(e.to_string());
+    let column = |arrays: &Vec<ArrayRef>| match arrays.as_slice() {
+        [one] => Ok(one.clone()),
+        several => concat(&several.iter().map(|array| array.as_ref()).collect::<Vec<_>>()).map_err(internal),
+    };
+    let arrays: Vec<ArrayRef> = given.iter().map(column).collect::<Result<_, _>>()?;
+    let fields: Vec<Field> = columns.iter().map(|c| target.schema.field(*c).clone().with_nullable(true)).collect();
+    let options = RecordBatchOptions::new().with_row_count(Some(values.rows.len()));
+    RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), arrays, &options).map(Some).map_err(internal)
+}
+
+/// The number of a parameter that stands alone.
+fn placeholder(expr: &ast::Expr) -> Option<usize> {
+    let ast::Expr::Value(value) = expr else { return None };
+    let ast::Value::Placeholder(name) = &value.value else { return None };
+    name.strip_prefix('$')?.parse().ok().filter(|number| *number > 0)
 }
 
 fn check_width(width: usize, columns: usize) -> Result<(), SqlError> {

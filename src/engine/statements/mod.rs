@@ -20,6 +20,7 @@ mod insert_rows;
 mod keeping_tables;
 mod late_rows;
 pub mod names;
+mod on_conflict;
 pub mod prepare;
 pub mod query;
 mod refresh;

@@ -10,7 +10,6 @@ use super::{settings, tag};
 use crate::api::{Response, TransactionStatus};
 use crate::parameters::Parameters;
 use crate::session::Session;
-use crate::tables;
 
 pub(crate) fn begin(session: &mut Session, modes: &TransactionModes) -> Result<Response, SqlError> {
     match session.transaction.begin() {
@@ -78,7 +77,7 @@ pub(crate) async fn before_definition(session: &mut Session) -> Result<(), SqlEr
         return Err(SqlError::unsupported(message, "COMMIT first: definitions take effect at once, writes at COMMIT."));
     }
     match session.transaction.before_definition() {
-        Some(work) => tables::commit(&session.engine.shared, work).await,
+        Some(work) => session.commit(work).await,
         None => Ok(()),
     }
 }
@@ -160,7 +159,7 @@ pub(crate) async fn commit(session: &mut Session) -> Result<Response, SqlError> 
     warn_of_definitions(session, work.is_some());
     match work {
         Some(work) => {
-            tables::commit(&session.engine.shared, work).await?;
+            session.commit(work).await?;
             tag("COMMIT")
         }
         None => tag("ROLLBACK"),

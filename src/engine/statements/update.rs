@@ -2,6 +2,7 @@
 
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::DataType;
+use plan::PlannedQuery;
 use sql::{Update, ast};
 use types::{SqlError, SqlState};
 
@@ -36,28 +37,24 @@ pub(crate) async fn execute(
     let (assigned, found) = query_of(&target, update)?;
     let hints: Vec<Option<DataType>> = parameters.iter().map(|p| Some(p.data_type().clone())).collect();
     let planned = query::plan(&context, &found, &hints)?;
-    let values = planned.schema.fields().iter().skip(target.schema.fields().len());
-    for (value, column) in values.zip(&assigned) {
-        let entry = &target.object.columns[*column];
-        write::check_assignable(value.data_type(), &entry.data_type, &entry.name)?;
-    }
-    let FoundRows { rows: before, values } = found_rows::find(session, &context, &target, planned, parameters).await?;
-    let after = updated(&context, &target, &assigned, &before, &values)?;
-    target.check_not_null(&after)?;
-    let after = KeyedRows::of(after, &target.body().primary_key)?;
-    if !target.body().primary_key.is_empty() {
-        unique::check_updated(session, &context, &target, &before, &after).await?;
-    }
-    let response = write::answer(&context, &target, &update.returning, &after.rows, "UPDATE")?;
-    session.transaction.work().write(target.written(Written::Updated { before, after }));
-    Ok(response)
+    check_values(&target, &planned, &assigned)?;
+    let found = found_rows::find(session, &context, &target, planned, parameters).await?;
+    let after = apply(session, &context, &target, &assigned, found).await?;
+    write::answer(&context, &target, &update.returning, &after.rows, "UPDATE")
 }
 
 /// Assigned columns, and the query that finds the rows with the new values behind them.
 fn query_of(target: &Target, update: &Update) -> Result<(Vec<usize>, ast::Query), SqlError> {
+    let assigned = assigned(target, &update.assignments)?;
+    let values = update.assignments.iter().map(|(_, value)| value.clone()).collect();
+    let found = affected_rows(target, &update.table, update.alias.as_ref(), values, update.selection.as_ref())?;
+    Ok((assigned, found))
+}
+
+/// The columns that SET assigns.
+pub(crate) fn assigned(target: &Target, assignments: &[(ast::Ident, ast::Expr)]) -> Result<Vec<usize>, SqlError> {
     let mut assigned = vec![];
-    let mut values = vec![];
-    for (ident, value) in &update.assignments {
+    for (ident, _) in assignments {
         let name = names::fold(ident);
         let column = target.object.columns.iter().position(|c| c.name == name).ok_or_else(|| {
             let message = format!("column \"{name}\" of relation \"{}\" does not exist", target.object.name);
@@ -73,14 +70,41 @@ fn query_of(target: &Target, update: &Update) -> Result<(Vec<usize>, ast::Query)
             return Err(SqlError::new(SqlState::SyntaxError, message));
         }
         assigned.push(column);
-        values.push(value.clone());
     }
-    let found = affected_rows(target, &update.table, update.alias.as_ref(), values, update.selection.as_ref())?;
-    Ok((assigned, found))
+    Ok(assigned)
+}
+
+/// 42804 if what `planned` gives behind the table's columns cannot be assigned.
+pub(crate) fn check_values(target: &Target, planned: &PlannedQuery, assigned: &[usize]) -> Result<(), SqlError> {
+    let values = planned.schema.fields().iter().skip(target.schema.fields().len());
+    for (value, column) in values.zip(assigned) {
+        let entry = &target.object.columns[*column];
+        write::check_assignable(value.data_type(), &entry.data_type, &entry.name)?;
+    }
+    Ok(())
+}
+
+/// Gives the rows their new values, checks them, and makes that part of the transaction.
+pub(crate) async fn apply(
+    session: &mut Session,
+    context: &Context,
+    target: &Target,
+    assigned: &[usize],
+    found: FoundRows,
+) -> Result<KeyedRows, SqlError> {
+    let FoundRows { rows: before, values } = found;
+    let after = updated(context, target, assigned, &before, &values)?;
+    target.check_not_null(&after)?;
+    let after = KeyedRows::of(after, &target.body().primary_key)?;
+    if !target.body().primary_key.is_empty() {
+        unique::check_updated(session, context, target, &before, &after).await?;
+    }
+    session.transaction.work().write(target.written(Written::Updated { before, after: after.clone() }));
+    Ok(after)
 }
 
 /// The rows with the assigned values, and what is generated from them.
-pub(crate) fn updated(
+fn updated(
     context: &Context,
     target: &Target,
     assigned: &[usize],

@@ -22,7 +22,7 @@ use super::function_relation::FunctionRelations;
 use super::match_relation::MatchRelations;
 use super::window_relation::WindowRelations;
 use super::{Binder, functions, subquery};
-use crate::{Environment, PlanError, PlanSession, RelationSource};
+use crate::{Environment, PlanError, PlanSession, RelationSource, ScanRole};
 
 /// How deep plain views may nest.
 const VIEW_DEPTH_MAX: usize = 64;
@@ -104,7 +104,7 @@ impl Context {
         match &object.body {
             ObjectBody::View { query, names, .. } => self.expand_view(object, query, names, columns),
             ObjectBody::Source(_) | ObjectBody::Table(_) | ObjectBody::MaterializedView(_) => {
-                Ok(Arc::new(RelationSource { id: object.id, schema: planned_schema(object), target: false }))
+                Ok(Arc::new(RelationSource { id: object.id, schema: planned_schema(object), role: ScanRole::Plain }))
             }
         }
     }

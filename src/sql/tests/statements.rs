@@ -103,10 +103,10 @@ fn changes() {
          UPDATE t AS u SET a = 1;
          DELETE FROM t; DELETE FROM s.t x WHERE x.a IN (SELECT 1) RETURNING *",
         expect![[r#"
-            Insert t () VALUES (1, 'a'), (2, DEFAULT) on-conflict Error returning [*]
-            Insert s.t (a, "B") SELECT 1, 2 on-conflict DoNothing returning []
-            Insert t () on-conflict Error returning []
-            Insert t (a) VALUES ($1) on-conflict DoUpdate returning [a AS x]
+            Insert t () VALUES (1, 'a'), (2, DEFAULT) on-conflict None returning [*]
+            Insert s.t (a, "B") SELECT 1, 2 on-conflict Some(OnConflict { target: None, action: Nothing }) returning []
+            Insert t () on-conflict None returning []
+            Insert t (a) VALUES ($1) on-conflict Some(OnConflict { target: Some(Columns([Ident { value: "a", quote_style: None, span: Span(Location(4,53)..Location(4,54)) }])), action: Update { assignments: [(Ident { value: "a", quote_style: None, span: Span(Location(4,70)..Location(4,71)) }, Value(ValueWithSpan { value: Number("2", false), span: Span(Location(4,74)..Location(4,75)) }))], selection: None } }) returning [a AS x]
             Update t set a = a + 1, b = 1, c = 2 where id = 5 returning [id]
             Update t u set a = 1 returning []
             Delete t returning []
