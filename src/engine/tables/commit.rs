@@ -3,9 +3,10 @@
 //! The transaction is given to a task of its own, which nobody can cancel: a statement that ends early leaves either
 //! nothing in the journal, or a commit that goes on, with all its locks held until later writers can see what it did.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use types::{Epoch, SqlError, SqlState};
+use types::{Epoch, ObjectId, SqlError, SqlState};
 
 use super::written::changes_of;
 use crate::engine::Shared;
@@ -27,6 +28,13 @@ async fn carry_out(shared: &Shared, work: Work) -> Result<Epoch, SqlError> {
     let stopping = |_| SqlError::new(SqlState::AdminShutdown, "the server is shutting down");
     let epoch = ticket.admitted.await.map_err(stopping)?;
     shared.recent.record(epoch, work.writes());
+    // A table may have been quicker than its notes.
+    let tables: BTreeSet<ObjectId> = work.writes().iter().map(|write| write.table).collect();
+    for table in tables {
+        if let Some(sealed) = shared.oracle.sealed_epoch(table) {
+            shared.recent.sealed(table, sealed);
+        }
+    }
     // From here on others may change the rows: they find the notes.
     drop(work);
     Ok(epoch)
