@@ -5,17 +5,18 @@ use std::path::Path;
 
 use crate::disk::Files;
 use crate::live::{BlockAddress, LiveRuns};
-use crate::merge_sorted::merge_sorted;
+use crate::merge_sorted::{Scope, merge_sorted};
 use crate::run::WrittenRun;
 use crate::{RunName, RunReader, RunWriter, StateError, TableId};
 
-/// Compact a table when its deltas outweigh a part of its base, or are too many.
+/// Merge all of a table when its changes outweigh a part of its oldest blocks; merge its newest changes when there are
+/// many of about one size. So a trickle into a large table never rewrites it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CompactionPolicy {
-    /// Σ delta bytes > this × base bytes.
+    /// Σ bytes of changes > this × bytes of the oldest blocks.
     pub delta_ratio: f64,
-    /// More checkpoints than this have added deltas.
-    pub deltas_max: usize,
+    /// So many runs with changes of one size class are merged, and the largest of a class is so many times the smallest.
+    pub tier_runs: usize,
     /// Fewer bytes than this never count as heavy or as waste.
     pub delta_bytes_min: u64,
     /// A run whose live blocks are less than this part of its bytes is rewritten.
@@ -24,7 +25,7 @@ pub struct CompactionPolicy {
 
 impl Default for CompactionPolicy {
     fn default() -> Self {
-        CompactionPolicy { delta_ratio: 0.5, deltas_max: 32, delta_bytes_min: 256 * 1024, live_ratio_min: 0.5 }
+        CompactionPolicy { delta_ratio: 1.0, tier_runs: 8, delta_bytes_min: 256 * 1024, live_ratio_min: 0.5 }
     }
 }
 
@@ -46,24 +47,29 @@ pub(crate) struct Compacted {
     pub(crate) stats: CompactionStats,
 }
 
-/// Merges all live blocks of `tables` as of `snapshot` into one run.
+/// What is to be merged of one table: its newest live blocks, oldest first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TableMerge {
+    pub(crate) blocks: Vec<BlockAddress>,
+    pub(crate) scope: Scope,
+}
+
+/// Merges the blocks of `tables` as of `snapshot` into one run.
 pub(crate) fn run(
     files: &Files,
     runs: &Path,
     snapshot: &LiveRuns,
-    tables: &BTreeSet<TableId>,
+    tables: &BTreeMap<TableId, TableMerge>,
     name: RunName,
 ) -> Result<Compacted, StateError> {
-    let mut per_table: BTreeMap<TableId, Vec<BlockAddress>> = BTreeMap::new();
-    let mut stats = CompactionStats { tables: tables.len(), ..CompactionStats::default() };
-    for (address, block) in snapshot.blocks().filter(|(_, block)| tables.contains(&block.id)) {
-        stats.blocks_before += 1;
+    let inputs: BTreeSet<BlockAddress> = tables.values().flat_map(|table| table.blocks.iter().cloned()).collect();
+    let mut stats = CompactionStats { tables: tables.len(), blocks_before: inputs.len(), ..Default::default() };
+    for (_, block) in snapshot.blocks().filter(|(address, _)| inputs.contains(address)) {
         stats.bytes_before += block.length;
-        per_table.entry(block.id).or_default().push(address);
     }
     let mut readers: BTreeMap<&str, RunReader> = BTreeMap::new();
     let mut writer = RunWriter::create(files, runs, name)?;
-    for addresses in per_table.values() {
+    for TableMerge { blocks: addresses, scope } in tables.values() {
         let mut blocks = vec![];
         for (file, index) in addresses {
             if !readers.contains_key(file.as_str()) {
@@ -73,10 +79,9 @@ pub(crate) fn run(
         }
         let (file, index) = &addresses[0];
         let first = &readers[file.as_str()].blocks()[*index];
-        writer.write_base(first, merge_sorted(first.kind, blocks)?)?;
+        writer.write_sorted(first, *scope == Scope::Table, merge_sorted(first.kind, *scope, blocks)?)?;
     }
     let output = if writer.is_empty() { None } else { Some(writer.finish()?) };
     stats.bytes_after = output.iter().flat_map(|output| &output.blocks).map(|block| block.length).sum();
-    let inputs = per_table.into_values().flatten().collect();
     Ok(Compacted { inputs, output, stats })
 }

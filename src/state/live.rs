@@ -1,16 +1,21 @@
 //! Which blocks of which runs make up the state. Runs are immutable; what compaction replaces or DROP removes is
 //! only marked dead here and in the manifest, and a run without live blocks is left out.
 //!
-//! Order of runs is order of application. A compacted run goes to the front: everything older about its tables is dead
-//! then, and the changes made meanwhile still come after it.
+//! Order of runs is order of application. What is merged are always the newest blocks of a table, so the result goes
+//! right behind the last of them: what is older about its tables stays before it, what was added meanwhile behind.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use types::{Epoch, ObjectId};
+use types::ObjectId;
 
+use crate::compaction::TableMerge;
+use crate::merge_sorted::Scope;
 use crate::run::WrittenRun;
 use crate::{BlockInfo, CompactionPolicy, RunRef, TableId};
+
+/// Runs with changes of up to so many bytes are of the lowest size class.
+const TIER_BYTES: u64 = 4 * 1024;
 
 /// The runs of a manifest with their footers.
 #[derive(Debug, Clone, Default)]
@@ -82,17 +87,20 @@ impl LiveRuns {
 
     /// Replaces `inputs` by the blocks of `output`. Tables that were dropped meanwhile stay dropped.
     pub(crate) fn replace(&mut self, inputs: &BTreeSet<BlockAddress>, output: Option<&WrittenRun>) {
-        let mut tables = BTreeSet::new();
-        for live in &mut self.runs {
+        let (mut tables, mut behind) = (BTreeSet::new(), 0);
+        for (at, live) in self.runs.iter_mut().enumerate() {
             let file = live.run.file.clone();
             let is_input = |index: usize| inputs.contains(&(file.clone(), index));
+            if live.live().any(|(index, _)| is_input(index)) {
+                behind = at + 1;
+            }
             tables.extend(live.live().filter(|(index, _)| is_input(*index)).map(|(_, block)| block.id));
             live.kill(|index, _| is_input(index));
         }
         if let Some(output) = output {
             let mut compacted = LiveRun { run: output.run.clone(), blocks: output.blocks.clone().into() };
             compacted.kill(|_, block| !tables.contains(&block.id));
-            self.runs.insert(0, compacted);
+            self.runs.insert(behind, compacted);
         }
         self.remove_empty();
     }
@@ -101,30 +109,77 @@ impl LiveRuns {
         self.runs.retain(|live| live.live().next().is_some());
     }
 
-    /// The tables worth compacting, ascending.
-    pub(crate) fn tables_to_compact(&self, policy: &CompactionPolicy) -> BTreeSet<TableId> {
-        let mut per_table: BTreeMap<TableId, BTreeMap<Epoch, u64>> = BTreeMap::new();
-        for live in &self.runs {
-            for (_, block) in live.live() {
-                *per_table.entry(block.id).or_default().entry(live.run.epoch).or_default() += block.length;
+    /// What is worth merging, by table.
+    pub(crate) fn tables_to_compact(&self, policy: &CompactionPolicy) -> BTreeMap<TableId, TableMerge> {
+        let hollow = self.tables_in_hollow_runs(policy);
+        let mut tables = BTreeMap::new();
+        for (id, runs) in self.runs_by_table() {
+            let newest = if hollow.contains(&id) { runs.len() } else { runs_to_merge(&runs, policy) };
+            // A single run may be merged with itself: it leaves a hollow one, or has several blocks.
+            if newest == 0 {
+                continue;
             }
+            let scope = if newest == runs.len() { Scope::Table } else { Scope::Changes };
+            let merged = runs.into_iter().rev().take(newest).rev();
+            tables.insert(id, TableMerge { blocks: merged.flat_map(|run| run.blocks).collect(), scope });
         }
-        let heavy = per_table.iter().filter(|(_, epochs)| {
-            // The oldest blocks serve as base, whether compaction or a first checkpoint has written them.
-            let mut bytes = epochs.values();
-            let base = *bytes.next().expect("a table here has blocks");
-            let deltas: u64 = bytes.sum();
-            let outweighs = deltas as f64 > policy.delta_ratio * base as f64 && deltas > policy.delta_bytes_min;
-            outweighs || epochs.len() - 1 > policy.deltas_max
-        });
-        let mut tables: BTreeSet<TableId> = heavy.map(|(id, _)| *id).collect();
-        for live in &self.runs {
-            let (bytes, live_bytes) = (live.run.bytes, live.live_bytes());
-            let hollow = (live_bytes as f64) < policy.live_ratio_min * bytes as f64;
-            if hollow && bytes - live_bytes > policy.delta_bytes_min {
-                tables.extend(live.live().map(|(_, block)| block.id));
+        tables
+    }
+
+    /// The runs that hold something of a table, in order of application.
+    fn runs_by_table(&self) -> BTreeMap<TableId, Vec<TableRun>> {
+        let mut tables: BTreeMap<TableId, Vec<TableRun>> = BTreeMap::new();
+        for (at, live) in self.runs.iter().enumerate() {
+            for (index, block) in live.live() {
+                let runs = tables.entry(block.id).or_default();
+                if runs.last().is_none_or(|run| run.at != at) {
+                    runs.push(TableRun { at, bytes: 0, blocks: vec![] });
+                }
+                let run = runs.last_mut().expect("just ensured");
+                run.bytes += block.length;
+                run.blocks.push((live.run.file.clone(), index));
             }
         }
         tables
     }
+
+    /// Runs most of which is dead are emptied by merging what is left in them.
+    fn tables_in_hollow_runs(&self, policy: &CompactionPolicy) -> BTreeSet<TableId> {
+        let hollow = self.runs.iter().filter(|live| {
+            let (bytes, live_bytes) = (live.run.bytes, live.live_bytes());
+            let mostly_dead = (live_bytes as f64) < policy.live_ratio_min * bytes as f64;
+            mostly_dead && bytes - live_bytes > policy.delta_bytes_min
+        });
+        hollow.flat_map(|live| live.live().map(|(_, block)| block.id)).collect()
+    }
+}
+
+/// What one run holds of a table.
+struct TableRun {
+    at: usize,
+    bytes: u64,
+    blocks: Vec<BlockAddress>,
+}
+
+/// How many of a table's newest runs are to be merged; 0: none.
+fn runs_to_merge(runs: &[TableRun], policy: &CompactionPolicy) -> usize {
+    // The oldest blocks serve as base, whether compaction or a first checkpoint has written them.
+    let (base, changes) = runs.split_first().expect("a table here has blocks");
+    let change_bytes: u64 = changes.iter().map(|run| run.bytes).sum();
+    if change_bytes as f64 > policy.delta_ratio * base.bytes as f64 && change_bytes > policy.delta_bytes_min {
+        return runs.len();
+    }
+    let largest = runs.iter().map(|run| run.bytes).max().expect("there is a base");
+    let (mut smaller_bytes, mut class_bytes) = (0, TIER_BYTES);
+    while smaller_bytes < largest {
+        // Of a class and the smaller ones; the latter are taken along when there are enough of the former.
+        let newest = runs.iter().rev().take_while(|run| run.bytes <= class_bytes);
+        let (of_class, taken) = newest
+            .fold((0, 0), |(of_class, taken), run| (of_class + usize::from(run.bytes > smaller_bytes), taken + 1));
+        if of_class >= policy.tier_runs {
+            return taken;
+        }
+        (smaller_bytes, class_bytes) = (class_bytes, class_bytes.saturating_mul(policy.tier_runs as u64));
+    }
+    0
 }

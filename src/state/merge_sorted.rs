@@ -15,11 +15,18 @@ use crate::{BlockKind, StateError};
 /// Batches that the rows of one output batch may come from, per block.
 const SOURCES_PER_BLOCK: usize = 4;
 
-/// The rows of `blocks` (of one table, oldest first) merged into its base: keyed: the last write of a key, unless it
-/// deletes; multiset: the sum of weights of equal rows, unless it is 0. Sorted, in batches of at most
+/// What a merge is of: all of a table, or only its newest changes, whose deletions still have something to delete.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scope {
+    Table,
+    Changes,
+}
+
+/// The rows of `blocks` (of one table, oldest first) merged: keyed: the last write of a key, deletions only among
+/// changes; multiset: the sum of weights of equal rows, unless it is 0. Sorted, in batches of at most
 /// `limits::BATCH_ROWS_MAX` rows. Tables whose keys have no encoding come as they are.
-pub(crate) fn merge_sorted(kind: BlockKind, blocks: Vec<BlockStream>) -> Result<SortedMerge, StateError> {
-    let mut merge = SortedMerge { kind, cursors: vec![], heap: vec![], key: vec![], unmergeable: false };
+pub(crate) fn merge_sorted(kind: BlockKind, scope: Scope, blocks: Vec<BlockStream>) -> Result<SortedMerge, StateError> {
+    let mut merge = SortedMerge { kind, scope, cursors: vec![], heap: vec![], key: vec![], unmergeable: false };
     for block in blocks {
         merge.cursors.extend(Cursor::open(kind, block)?);
     }
@@ -33,6 +40,7 @@ pub(crate) fn merge_sorted(kind: BlockKind, blocks: Vec<BlockStream>) -> Result<
 /// See [`merge_sorted`].
 pub(crate) struct SortedMerge {
     kind: BlockKind,
+    scope: Scope,
     /// In order of application.
     cursors: Vec<Cursor>,
     /// Cursors that have rows, as a binary heap: the smallest key first, among equal ones the oldest.
@@ -96,7 +104,7 @@ impl SortedMerge {
             }
         }
         let stays = match self.kind {
-            BlockKind::Keyed { .. } => weight > 0,
+            BlockKind::Keyed { .. } => weight > 0 || self.scope == Scope::Changes,
             BlockKind::Multiset => weight != 0,
         };
         if stays {
@@ -288,7 +296,7 @@ mod tests {
         let blocks: Vec<BlockStream> = blocks.collect::<Result<_, _>>()?;
         let mut writer =
             RunWriter::create(&Files::real(), dir, RunName { epoch: 2, writer: RunName::COMPACTION, sequence: 9_999 })?;
-        writer.write_base(&like, merge_sorted(like.kind, blocks)?)?;
+        writer.write_sorted(&like, true, merge_sorted(like.kind, Scope::Table, blocks)?)?;
         if writer.is_empty() {
             return Ok(None);
         }

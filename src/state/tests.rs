@@ -346,9 +346,14 @@ impl Random {
 /// Whatever is compacted, committed, reopened or crashed in between, restoring gives the sum of all changes.
 #[test]
 fn compaction_never_changes_the_state() {
-    for seed in 1..=8 {
+    for seed in 1..=12 {
         let mut random = Random(0x9E37_79B9_7F4A_7C15u64.wrapping_mul(seed));
         let dir = scratch();
+        // Of some seeds whole tables are merged, of others mostly their newest changes.
+        let (delta_ratio, tier_runs) = ([1.0, 8.0, 1e9][seed as usize % 3], 2 + seed as usize % 4);
+        let compaction = CompactionPolicy { delta_ratio, tier_runs, delta_bytes_min: 0, live_ratio_min: 0.0 };
+        let open =
+            |dir: &Path| DurableStore::open(dir, StoreOptions { compaction: compaction.clone(), ..options() }).unwrap();
         let (mut store, _) = open(dir.path());
         let (mut keyed, mut multiset) = (BTreeMap::new(), BTreeMap::<(i64, String), i64>::new());
         for epoch in 1..=40 {
@@ -379,6 +384,41 @@ fn compaction_never_changes_the_state() {
         multiset.retain(|_, weight| *weight != 0);
         assert_eq!(restore(&open(dir.path()).1.state).unwrap(), (keyed, multiset), "seed {seed}");
     }
+}
+
+/// A few changed rows per checkpoint cost in merges what they are, not what the table is.
+#[test]
+fn trickle_into_a_large_table_never_rewrites_it() {
+    let dir = scratch();
+    let (store, _) = DurableStore::open(
+        dir.path(),
+        StoreOptions { compaction: CompactionPolicy::default(), segment_bytes: 1 << 20, ..options() },
+    )
+    .unwrap();
+    let text = |key: i64| format!("{:x}", (key as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15)).repeat(4);
+    let rows = |keys: std::ops::Range<i64>| keys.map(|key| (key, text(key))).collect::<Vec<_>>();
+    let put = |epoch: u64, rows: &[(i64, String)]| {
+        let rows: Vec<(i64, &str, i64)> = rows.iter().map(|(key, text)| (*key, text.as_str(), 1)).collect();
+        checkpoint(&store, epoch, vec![block(1, KEYED, &rows)]).bytes_written
+    };
+    let table_bytes = put(1, &rows(0..50_000));
+    let mut expected: BTreeMap<i64, String> = rows(0..50_000).into_iter().collect();
+    let (mut written, mut merged, mut blocks_max) = (0, 0, 0);
+    for epoch in 2..=300 {
+        let from = (epoch as i64 * 7_919) % 50_000;
+        written += put(epoch, &rows(from..from + 20));
+        expected.extend(rows(from..from + 20));
+        if let Some(stats) = store.compact_once().unwrap() {
+            (merged, blocks_max) = (merged + stats.bytes_after, blocks_max.max(stats.blocks_before));
+        }
+    }
+    assert!(written * 2 < table_bytes, "{written} of {table_bytes}: no trickle");
+    assert!(merged < 4 * written, "{merged} bytes were merged for {written} bytes of changes");
+    assert!(blocks_max <= 16, "{blocks_max} blocks were merged at once");
+    drop(store);
+    let recovered = open(dir.path()).1;
+    assert!(recovered.state.blocks().count() < 30, "few blocks are left to read");
+    assert!(restore(&recovered.state).unwrap().0 == expected);
 }
 
 #[test]

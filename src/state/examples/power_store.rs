@@ -203,7 +203,7 @@ fn options() -> StoreOptions {
     StoreOptions {
         segment_bytes: 48 * 1024,
         reserve_bytes: 64 * 1024,
-        compaction: CompactionPolicy { delta_bytes_min: 1024, deltas_max: 6, ..CompactionPolicy::default() },
+        compaction: CompactionPolicy { delta_bytes_min: 1024, tier_runs: 3, ..CompactionPolicy::default() },
         ..StoreOptions::default()
     }
 }

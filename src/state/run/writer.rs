@@ -76,14 +76,16 @@ impl RunWriter {
         self.write_merged(info(), &merge_batches(kind, part)?)
     }
 
-    /// Appends a block that holds everything about its table, batch by batch. `like`: one of the blocks it replaces.
-    pub(crate) fn write_base(
+    /// Appends a merged block, batch by batch. `like`: one of the blocks it replaces; `base`: it holds everything about
+    /// its table.
+    pub(crate) fn write_sorted(
         &mut self,
         like: &BlockInfo,
+        base: bool,
         mut batches: impl Iterator<Item = Result<RecordBatch, StateError>>,
     ) -> Result<(), StateError> {
         let Some(first) = batches.next().transpose()? else { return Ok(()) };
-        let info = BlockInfo { base: true, ..like.clone() };
+        let info = BlockInfo { base, ..like.clone() };
         let Some(second) = batches.next().transpose()? else {
             self.memory_bytes += first.get_array_memory_size() as u64;
             return self.write_merged(info, &[first]);
