@@ -19,7 +19,9 @@ use tokio::sync::oneshot;
 use types::{Epoch, Incarnation, MemoryUse, ObjectId};
 
 use crate::caught::or_stop;
+use crate::checkpoint_records::{CheckpointRecord, CheckpointRecords};
 use crate::clock::ClockMessage;
+use crate::compaction::Compactor;
 use crate::failures::Failures;
 use crate::history::{HistoryEvent, SourceHistory};
 use crate::priority;
@@ -122,14 +124,6 @@ pub struct CheckpointRequest {
     pub replies: Vec<oneshot::Sender<()>>,
 }
 
-/// A finished checkpoint, for `hw_catalog.checkpoints`.
-#[derive(Debug, Clone)]
-pub struct CheckpointRecord {
-    pub epoch: Epoch,
-    pub finished_us: i64,
-    pub stats: CheckpointStats,
-}
-
 enum Message {
     Begin(Box<CheckpointRequest>),
     Cut { dataflow: ObjectId, operator: u32, worker: usize, epoch: Epoch, cut: Cut },
@@ -155,18 +149,16 @@ pub struct Checkpointer {
     sender: Sender<Message>,
     thread: Mutex<Option<JoinHandle<()>>>,
     leaving: Arc<AtomicBool>,
-    finished: Arc<Mutex<Vec<CheckpointRecord>>>,
+    finished: CheckpointRecords,
 }
 
-/// Records kept for `hw_catalog.checkpoints`.
-const RECORDS_KEPT: usize = 100;
 /// Pause between attempts while the disk is full.
 const DISK_FULL_PAUSE: Duration = Duration::from_secs(1);
 
 impl Checkpointer {
     pub(crate) fn start(start: CheckpointerStart) -> Arc<Checkpointer> {
         let (sender, receiver) = channel();
-        let finished: Arc<Mutex<Vec<CheckpointRecord>>> = Arc::default();
+        let finished = CheckpointRecords::default();
         let leaving: Arc<AtomicBool> = Arc::default();
         let (records, told) = (finished.clone(), leaving.clone());
         let thread = std::thread::Builder::new()
@@ -203,7 +195,7 @@ impl Checkpointer {
     }
 
     pub fn finished(&self) -> Vec<CheckpointRecord> {
-        self.finished.lock().expect("not poisoned").clone()
+        self.finished.read()
     }
 
     /// The process is about to leave: from now on a checkpoint that finds no space is given up.
@@ -238,7 +230,7 @@ struct Writer {
     store: DurableStore,
     workers: usize,
     failures: Failures,
-    records: Arc<Mutex<Vec<CheckpointRecord>>>,
+    records: CheckpointRecords,
     leaving: Arc<AtomicBool>,
     /// A checkpoint was left out: no other may follow.
     given_up: bool,
@@ -246,6 +238,7 @@ struct Writer {
     failed: BTreeSet<ObjectId>,
     last: CheckpointPayload,
     pending: Option<Pending>,
+    compactor: Compactor,
     memory: MemoryUse,
 }
 
@@ -253,12 +246,25 @@ impl Writer {
     fn new(
         receiver: Receiver<Message>,
         start: CheckpointerStart,
-        records: Arc<Mutex<Vec<CheckpointRecord>>>,
+        records: CheckpointRecords,
         leaving: Arc<AtomicBool>,
     ) -> Writer {
         let CheckpointerStart { store, workers, failures, last, memory } = start;
-        let (given_up, failed, pending) = (false, BTreeSet::new(), None);
-        Writer { receiver, store, workers, failures, records, leaving, given_up, failed, last, pending, memory }
+        let (given_up, failed, pending, compactor) = (false, BTreeSet::new(), None, Compactor::start(store.clone()));
+        Writer {
+            receiver,
+            store,
+            workers,
+            failures,
+            records,
+            leaving,
+            given_up,
+            failed,
+            last,
+            pending,
+            compactor,
+            memory,
+        }
     }
 
     fn run(mut self) {
@@ -394,13 +400,7 @@ impl Writer {
                 let _ = self.failures.clock.send(ClockMessage::CheckpointDone);
                 return;
             }
-            Ok(Some(stats)) => {
-                tracing::debug!(epoch = payload.epoch, bytes = stats.bytes_written, "committed checkpoint");
-                let mut records = self.records.lock().expect("not poisoned");
-                records.push(CheckpointRecord { epoch: payload.epoch, finished_us: crate::time::now_us(), stats });
-                let excess = records.len().saturating_sub(RECORDS_KEPT);
-                records.drain(..excess);
-            }
+            Ok(Some(stats)) => self.records.push(payload.epoch, stats),
             // What was cut is lost to later checkpoints, so none may follow: the journal still has everything.
             Err(error) => {
                 tracing::error!(error = %error, "checkpoint failed; stopping so that a restart recovers from the last one");
@@ -414,8 +414,6 @@ impl Writer {
         self.last = request.payload;
         self.memory.set(0);
         let _ = self.failures.clock.send(ClockMessage::CheckpointDone);
-        if let Err(error) = self.store.compact_once() {
-            tracing::warn!(error = %error, "compaction failed");
-        }
+        self.compactor.wake();
     }
 }
