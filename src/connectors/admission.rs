@@ -17,7 +17,7 @@ use arrow::datatypes::TimestampMicrosecondType;
 use serde::{Deserialize, Serialize};
 use types::{WATERMARK_END, WATERMARK_NONE};
 
-use crate::Chunk;
+use crate::{Chunk, KnownPartition, KnownPartitions};
 
 /// The event-time options of a source, microseconds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,6 +47,11 @@ pub enum Decision {
     },
     Ended {
         partition: String,
+    },
+    /// By what the connector finds the partition again; says nothing about its rows.
+    Identified {
+        partition: String,
+        identity: String,
     },
     /// Event time beyond max_future: the row at this position is outside the relation.
     Refused {
@@ -89,6 +94,8 @@ pub struct PartitionLine {
     pub entry: i64,
     pub idle: bool,
     pub ended: bool,
+    #[serde(default)]
+    pub identity: Option<String>,
     /// Wall clock of the last row or of entry; not part of determinism (only Decisions follow from it), and not kept
     /// across restarts: what was silent while nobody listened is not thereby idle.
     #[serde(skip, default = "unknown")]
@@ -128,6 +135,25 @@ impl Admission {
             return None;
         }
         let decision = Decision::Ended { partition: partition.to_string() };
+        self.apply(&decision);
+        Some(decision)
+    }
+
+    /// What is known of each partition, for who opens the source where this admission stands.
+    pub fn known(&self) -> KnownPartitions {
+        let known = |line: &PartitionLine| KnownPartition { identity: line.identity.clone(), ended: line.ended };
+        self.partitions.iter().map(|(name, line)| (name.clone(), known(line))).collect()
+    }
+
+    /// This partition will deliver nothing more, in a source that may go on by another one: it no longer holds the
+    /// watermark back, but does not end the source either. `None` if nothing changes.
+    pub fn retire(&mut self, partition: &str) -> Option<Decision> {
+        let others = self.partitions.iter().any(|(name, line)| name != partition && !line.ended);
+        if others {
+            return self.end(partition);
+        }
+        let active = self.partitions.get(partition).is_some_and(PartitionLine::active);
+        let decision = active.then(|| Decision::Idle { partition: partition.to_string() })?;
         self.apply(&decision);
         Some(decision)
     }
@@ -173,6 +199,9 @@ impl Admission {
             }
             Decision::Idle { partition } => self.line_mut(partition).idle = true,
             Decision::Ended { partition } => self.line_mut(partition).ended = true,
+            Decision::Identified { partition, identity } => {
+                self.line_mut(partition).identity = Some(identity.clone());
+            }
             Decision::Advanced { line } => self.watermark = self.watermark.max(*line),
             Decision::Refused { .. } => {}
         }
@@ -315,6 +344,7 @@ impl PartitionLine {
             entry: WATERMARK_NONE,
             idle: false,
             ended: false,
+            identity: None,
             last_active_us: UNKNOWN_US,
         }
     }

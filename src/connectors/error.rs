@@ -22,6 +22,9 @@ pub enum ConnectorError {
     MissingColumn { column: String, path: String, found: String },
     #[error("file \"{path}\" does not exist")]
     FileNotFound { path: String },
+    /// Opening it could block, and it has no positions to come back to.
+    #[error("\"{path}\" is not a regular file")]
+    NotRegular { path: String, kind: &'static str },
     #[error("cannot read \"{path}\"")]
     Io {
         path: String,
@@ -37,6 +40,28 @@ pub enum ConnectorError {
     Internal { message: String },
 }
 
+impl ConnectorError {
+    /// Whether the same read may succeed later without anybody changing the source: a file that is away for a moment, a
+    /// missing permission, a failing disk or network. What is damaged or declared otherwise stays so.
+    pub fn may_pass(&self) -> bool {
+        use ConnectorError::*;
+        match self {
+            FileNotFound { .. } | Io { .. } | Internal { .. } => true,
+            MissingConnector { .. }
+            | UnknownConnector { .. }
+            | UnknownOption { .. }
+            | MissingOption { .. }
+            | InvalidOption { .. }
+            | UnsupportedFormat { .. }
+            | ColumnType { .. }
+            | MissingColumn { .. }
+            | NotRegular { .. }
+            | HistoryLost { .. }
+            | Corrupt { .. } => false,
+        }
+    }
+}
+
 impl ToSqlState for ConnectorError {
     fn sql_state(&self) -> SqlState {
         use ConnectorError::*;
@@ -50,6 +75,7 @@ impl ToSqlState for ConnectorError {
             ColumnType { .. } => SqlState::DatatypeMismatch,
             MissingColumn { .. } => SqlState::UndefinedColumn,
             FileNotFound { .. } => SqlState::UndefinedFile,
+            NotRegular { .. } => SqlState::WrongObjectType,
             Io { .. } => SqlState::IoError,
             HistoryLost { .. } | Corrupt { .. } => SqlState::DataCorrupted,
             Internal { .. } => SqlState::InternalError,
@@ -68,6 +94,8 @@ impl ToSqlState for ConnectorError {
             ColumnType { expected, .. } => Some(format!("It can be read as {expected}.")),
             MissingColumn { found, .. } => Some(format!("Its columns: {found}.")),
             Corrupt { reason, .. } => Some(format!("{reason}.")),
+            NotRegular { kind, .. } => Some(format!("It is {kind}.")),
+            // The cause of `Io` stands for itself.
             Io { .. } | HistoryLost { .. } | Internal { .. } => None,
         }
     }
@@ -86,6 +114,10 @@ impl ToSqlState for ConnectorError {
             ColumnType { .. } => "Declare it so, and cast it where it is used.".into(),
             MissingColumn { .. } => "Columns are matched by name, first exactly, then ignoring case.".into(),
             FileNotFound { .. } => "Paths are resolved on the server.".into(),
+            NotRegular { .. } => {
+                "Sources read regular files, again and again from any position: let a file collect what is written."
+                    .into()
+            }
             Io { .. } => "Check that the path is right and that the server may read it.".into(),
             HistoryLost { .. } => "Drop and create the source again to read from what is there now.".into(),
             Corrupt { .. } => "Check the file, and the format that the source declares.".into(),

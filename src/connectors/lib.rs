@@ -13,6 +13,7 @@ mod generator;
 mod nexmark;
 mod options;
 mod registry;
+mod retry;
 mod source;
 #[cfg(test)]
 mod testing;
@@ -20,4 +21,8 @@ mod testing;
 pub use error::ConnectorError;
 pub use options::{Freshness, IdleAdvance, SourceOptions, parse_duration_us};
 pub use registry::{ColumnSpec, ConfiguredSource, FormatSpec, configure};
-pub use source::{Chunk, Offsets, OpenRequest, PartitionState, ReadEvent, RecordError, SourceConfig, SourceReader};
+pub use retry::Backoff;
+pub use source::{
+    Chunk, KnownPartition, KnownPartitions, Offsets, OpenRequest, PartitionState, ReadEvent, RecordError, Retry,
+    SourceConfig, SourceReader, Trouble,
+};

@@ -48,7 +48,12 @@ pub(crate) fn drain(reader: &mut dyn SourceReader) -> Result<Vec<Chunk>, Connect
                 assert!(chunk.positions.iter().all(|p| (chunk.from..chunk.to).contains(p)));
                 chunks.push(chunk);
             }
-            ReadEvent::PartitionAdded(_) | ReadEvent::PartitionEnded(_) => {}
+            ReadEvent::PartitionAdded(_)
+            | ReadEvent::PartitionIdentified { .. }
+            | ReadEvent::PartitionEnded(_)
+            | ReadEvent::PartitionRecovered(_)
+            | ReadEvent::Noted { .. } => {}
+            ReadEvent::PartitionTroubled(trouble) => return Err(trouble.error),
             ReadEvent::Idle => panic!("nothing came for ten seconds"),
             ReadEvent::End => return Ok(chunks),
         }

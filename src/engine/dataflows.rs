@@ -191,8 +191,7 @@ pub(crate) fn start_feed_at(
         return Ok(());
     }
     let projection = source.projection(columns);
-    feed.asked = projection.iter().copied().collect();
-    feed.carried = feed.asked.clone();
+    let carried: BTreeSet<usize> = projection.iter().copied().collect();
     let start = FeedStart {
         source: source.id,
         name: source.name.clone(),
@@ -206,8 +205,10 @@ pub(crate) fn start_feed_at(
         keeper: source.keeper.clone(),
         stats: source.stats.clone(),
     };
-    let handle = feed::start(start, shared.clock.clone(), shared.budget.clone());
+    let handle = feed::start(start, shared.clock.clone(), shared.budget.clone(), &shared.feed_threads)?;
     feed.control = Some(handle.control.clone());
+    feed.asked = carried.clone();
+    feed.carried = carried;
     send(shared, ClockMessage::SetFeed { source: source.id, feed: Box::new(handle) })
 }
 
@@ -348,7 +349,7 @@ impl<'a> CatchUp<'a> {
             if let Some(error) = stop {
                 return Err(error);
             }
-            advanced.map_err(|e| e.to_sql_error())?;
+            advanced.map_err(|failed| failed.error.to_sql_error())?;
         }
         Ok(rows_read)
     }

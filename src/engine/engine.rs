@@ -16,11 +16,13 @@ use crate::checkpoint::Checkpointer;
 use crate::clock::{ClockMessage, TableWrite};
 use crate::config::EngineConfig;
 use crate::failures::{self, Failures};
+use crate::feed::FeedThreads;
 use crate::gate::JournalGate;
 use crate::jobs::Jobs;
 use crate::late_counts::LateCounts;
 use crate::locks::Locks;
 use crate::log::{CatalogEntry, KIND_CATALOG};
+use crate::outside::OutsideChecks;
 use crate::rebuild::Request;
 use crate::recovery;
 use crate::relation::{Relation, SourceRuntime};
@@ -63,6 +65,9 @@ pub(crate) struct Shared {
     pub next_id: std::sync::atomic::AtomicU32,
     /// Late rows of tables.
     pub late: Arc<LateCounts>,
+    pub feed_threads: FeedThreads,
+    /// Looks at the outside world that may hang, so many at once.
+    pub outside: OutsideChecks,
     pub started_us: i64,
     pub ready: std::sync::atomic::AtomicBool,
 }

@@ -21,6 +21,7 @@ use crate::clock::ClockMessage;
 use crate::engine::Shared;
 use crate::jobs::Job;
 use crate::rebuild::Request;
+use crate::source_stats::Health;
 use crate::time::now_us;
 
 /// Finds the engine, once it is there and as long as it is.
@@ -179,7 +180,7 @@ pub(crate) fn check_writable(shared: &Shared, table: ObjectId) -> Result<(), Sql
     shared.oracle.failure(table).map_or(Ok(()), Err)
 }
 
-/// What cannot be used although the server is ready: failed relations and stopped sources, a line each.
+/// What cannot be used although the server is ready: failed relations, sources that can't be read, a line each.
 pub(crate) fn degraded(shared: &Shared) -> Vec<String> {
     let catalog = shared.catalog();
     let failed = shared.failures.book.read();
@@ -192,9 +193,14 @@ pub(crate) fn degraded(shared: &Shared) -> Vec<String> {
     });
     let mut lines: Vec<String> = relations.collect();
     for source in shared.lock_sources().values() {
-        if let Some(failure) = source.stats.read().failure {
-            lines.push(format!("source \"{}\" has stopped: {}", source.name, failure.message));
-        }
+        let reading = source.stats.read();
+        let what = match reading.health() {
+            Health::Well => continue,
+            Health::Retrying => "cannot be read, and is tried again",
+            Health::Degraded => "is not read as a whole any more",
+            Health::Failed => "has stopped",
+        };
+        lines.push(format!("source \"{}\" {what}: {}", source.name, reading.error().unwrap_or_default()));
     }
     lines
 }

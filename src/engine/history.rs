@@ -4,12 +4,13 @@
 //! Between decisions the order of partitions does not matter, so steps without decisions are coalesced: the log's
 //! length is the number of decisions, not of epochs.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use connectors::admission::{Admission, Decision};
-use connectors::{Chunk, ConnectorError, Offsets, OpenRequest, ReadEvent, SourceConfig};
+use connectors::{Chunk, ConnectorError, KnownPartitions, Offsets, OpenRequest, ReadEvent, SourceConfig, Trouble};
 use serde::{Deserialize, Serialize};
 
 use crate::left_out::LeftOut;
@@ -98,6 +99,16 @@ impl SourceHistory {
         events
     }
 
+    /// What steps from `step` on say of how partitions are found. The last word holds, also for rows before it: it is
+    /// about where the file stands now.
+    fn identify(&self, known: &mut KnownPartitions, step: usize) {
+        for decision in self.steps[step.min(self.steps.len())..].iter().flat_map(|step| &step.decisions) {
+            if let Decision::Identified { partition, identity } = decision {
+                known.entry(partition.clone()).or_default().identity = Some(identity.clone());
+            }
+        }
+    }
+
     /// Where reading stands after all steps.
     pub fn offsets(&self) -> Offsets {
         self.steps.last().map(|s| s.to.clone()).unwrap_or_default()
@@ -112,12 +123,30 @@ pub enum Replayed<'a> {
     Decided(&'a Decision),
 }
 
+/// A history that cannot be read; the partition, if only one is to blame.
+#[derive(Debug)]
+pub struct ReplayError {
+    pub partition: Option<String>,
+    pub error: ConnectorError,
+}
+
+impl From<ConnectorError> for ReplayError {
+    fn from(error: ConnectorError) -> Self {
+        ReplayError { partition: None, error }
+    }
+}
+
 /// A reader of a history that can be continued when the history has grown.
 pub struct HistoryCursor {
     pub config: Arc<dyn SourceConfig>,
     pub projection: Vec<usize>,
     pub position: Offsets,
     pub admission: Admission,
+    /// By what the partitions are found; of the newest history that was seen.
+    known: KnownPartitions,
+    /// `known` comes from whoever has seen more of the history than is replayed yet.
+    foreseen: bool,
+    given_up: BTreeSet<String>,
     step: usize,
     decisions: usize,
 }
@@ -125,15 +154,50 @@ pub struct HistoryCursor {
 impl HistoryCursor {
     /// Starts where `admission` stands: at `position`, before the first step that will be given to `advance`.
     pub fn new(config: Arc<dyn SourceConfig>, projection: Vec<usize>, position: Offsets, admission: Admission) -> Self {
-        HistoryCursor { config, projection, position, admission, step: 0, decisions: 0 }
+        let known = admission.known();
+        HistoryCursor {
+            config,
+            projection,
+            position,
+            admission,
+            known,
+            foreseen: false,
+            given_up: BTreeSet::new(),
+            step: 0,
+            decisions: 0,
+        }
     }
 
-    /// Replays what `history` has beyond the last call. `deliver` answers false to stop early; then so does this.
+    /// Partitions are found as the last of `events` says, which the histories to come end with.
+    pub fn foresee<'e>(&mut self, events: impl Iterator<Item = &'e HistoryEvent>) {
+        self.foreseen = true;
+        for event in events {
+            if let HistoryEvent::Decided(Decision::Identified { partition, identity }) = event {
+                self.known.entry(partition.clone()).or_default().identity = Some(identity.clone());
+            }
+        }
+    }
+
+    /// Decodes other columns from here on.
+    pub fn project(&mut self, projection: Vec<usize>, time_column: Option<usize>) {
+        self.projection = projection;
+        self.admission.options.time_column = time_column;
+    }
+
+    /// Leaves out what the history still has of a partition.
+    pub fn give_up(&mut self, partition: String) {
+        self.given_up.insert(partition);
+    }
+
+    /// Replays what `history` has beyond the last call. After an error it may be called again and goes on where it was. `deliver` answers false to stop early; then so does this.
     pub fn advance(
         &mut self,
         history: &SourceHistory,
         mut deliver: impl FnMut(Replayed<'_>, &Admission) -> bool,
-    ) -> Result<bool, ConnectorError> {
+    ) -> Result<bool, ReplayError> {
+        if !self.foreseen {
+            history.identify(&mut self.known, self.step);
+        }
         while let Some(step) = history.steps.get(self.step) {
             if !self.read_step(step, &mut deliver)? {
                 return Ok(false);
@@ -159,14 +223,16 @@ impl HistoryCursor {
         &mut self,
         step: &HistoryStep,
         deliver: &mut impl FnMut(Replayed<'_>, &Admission) -> bool,
-    ) -> Result<bool, ConnectorError> {
+    ) -> Result<bool, ReplayError> {
         let behind = |(p, to): (&String, &u64)| self.position.get(p).copied().unwrap_or(0) < *to;
-        if !step.to.iter().any(behind) {
+        let until: Offsets = step.to.clone().into_iter().filter(|(p, _)| !self.given_up.contains(p)).collect();
+        if !until.iter().any(behind) {
             return Ok(true);
         }
         let mut reader = self.config.open(OpenRequest {
             from: self.position.clone(),
-            until: Some(step.to.clone()),
+            known: self.known.clone(),
+            until: Some(until),
             projection: self.projection.clone(),
             chunk_rows_max: 0,
         })?;
@@ -184,7 +250,15 @@ impl HistoryCursor {
                     }
                 }
                 ReadEvent::End => return Ok(true),
-                ReadEvent::PartitionAdded(_) | ReadEvent::PartitionEnded(_) | ReadEvent::Idle => {}
+                ReadEvent::PartitionTroubled(Trouble { partition, error, .. }) => {
+                    return Err(ReplayError { partition: Some(partition), error });
+                }
+                ReadEvent::PartitionAdded(_)
+                | ReadEvent::PartitionIdentified { .. }
+                | ReadEvent::PartitionEnded(_)
+                | ReadEvent::PartitionRecovered(_)
+                | ReadEvent::Noted { .. }
+                | ReadEvent::Idle => {}
             }
         }
     }

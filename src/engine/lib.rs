@@ -32,6 +32,7 @@ mod locks;
 mod log;
 mod logged;
 mod metrics;
+mod outside;
 mod parameters;
 mod priority;
 mod reads;

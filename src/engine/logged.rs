@@ -40,7 +40,11 @@ impl LoggedSteps {
         let reads = |event: &HistoryEvent| match event {
             HistoryEvent::Read { .. } | HistoryEvent::Decided(Decision::Refused { .. }) => true,
             HistoryEvent::Decided(
-                Decision::Entered { .. } | Decision::Idle { .. } | Decision::Ended { .. } | Decision::Advanced { .. },
+                Decision::Entered { .. }
+                | Decision::Idle { .. }
+                | Decision::Ended { .. }
+                | Decision::Identified { .. }
+                | Decision::Advanced { .. },
             ) => false,
         };
         self.events.chunk_by(move |(_, before), (_, after)| reads(before) || !reads(after))

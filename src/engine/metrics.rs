@@ -6,6 +6,7 @@ use types::ObjectId;
 
 use crate::engine::Engine;
 use crate::failures::Stage;
+use crate::source_stats::Health;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MetricKind {
@@ -46,6 +47,22 @@ impl Engine {
             counter("highwater_source_bytes_total", "Bytes read from a source", counters.bytes);
             counter("highwater_source_errors_total", "Malformed records of a source", counters.errors);
             counter("highwater_late_rows_total", "Rows of a source left out as late", counters.late);
+            counter(
+                "highwater_source_retries_total",
+                "Reads of a source that failed and are tried again",
+                reading.retries,
+            );
+            let mut gauge = |name, help, value: usize| {
+                let labels = vec![("source", source.name.clone())];
+                samples.push(MetricSample { name, help, kind: MetricKind::Gauge, labels, value: value as f64 });
+            };
+            let unhealthy = usize::from(reading.health() != Health::Well);
+            gauge("highwater_source_unhealthy", "1 while a source, or an input of it, cannot be read", unhealthy);
+            gauge(
+                "highwater_source_inputs_given_up",
+                "Inputs of a source that are not read any more",
+                reading.given_up(),
+            );
         }
     }
 
@@ -97,6 +114,8 @@ impl Engine {
         let opened = self.shared.oracle.opened() as f64;
         push("highwater_epoch", "Newest epoch", MetricKind::Gauge, opened);
         let sessions = self.shared.sessions.read().len() as f64;
+        let feeds = self.shared.feed_threads.count() as f64;
+        push("highwater_source_threads", "Threads that read sources", MetricKind::Gauge, feeds);
         push("highwater_pg_connections", "Open sessions", MetricKind::Gauge, sessions);
         if let Some(last) = self.shared.checkpointer.finished().last() {
             let age = (crate::time::now_us() - last.finished_us) as f64 / 1e6;

@@ -44,8 +44,9 @@ fn combine(state: u64, value: u64) -> u64 {
     mix(state.rotate_left(23) ^ value.wrapping_mul(SEED))
 }
 
+/// Of bytes by themselves.
 #[inline]
-fn hash_bytes(bytes: &[u8]) -> u64 {
+pub fn hash_bytes(bytes: &[u8]) -> u64 {
     let mut h = SEED ^ bytes.len() as u64;
     let mut chunks = bytes.chunks_exact(8);
     for chunk in &mut chunks {

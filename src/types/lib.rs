@@ -19,7 +19,7 @@ pub use canonical::{canonical, canonical_columns, canonical_f32, canonical_f64};
 pub use delta::{DIFF_COLUMN, DeltaBatch, ErrorDelta, consolidate, slice_bytes, with_diff};
 pub use epoch::{Epoch, EpochRecord, Incarnation};
 pub use error::{SqlError, ToSqlState, TypesError};
-pub use hash::{VNODE_COUNT, hash_columns, hash_columns_into, vnode_of, worker_of};
+pub use hash::{VNODE_COUNT, hash_bytes, hash_columns, hash_columns_into, vnode_of, worker_of};
 pub use memory::{MemoryBudget, MemoryUse};
 pub use object::ObjectId;
 pub use row_text::{row_text, values_text};

@@ -18,6 +18,10 @@ pub const FAILURES_IN_A_ROW_MAX: u32 = 3;
 pub const FAILURES_TOLD_MAX: usize = 10;
 /// Rows in flight between a source's reader and the epoch clock.
 pub const SOURCE_QUEUE_BATCHES_MAX: usize = 4;
+/// Threads of feeds, those among them of dropped sources whose last read hangs.
+pub const FEED_THREADS_MAX: usize = 1_000;
+/// Looks at files and directories for statements that run at once, or hang.
+pub const OUTSIDE_CHECKS_MAX: usize = 16;
 /// Raw bytes of a malformed record that are kept.
 pub const SOURCE_ERROR_BYTES_MAX: usize = 64 * 1024;
 /// Errors of a view that name what failed; all are counted.

@@ -1,32 +1,40 @@
 //! Follows files: what is appended and what appears is delivered as soon as the system says so, with a look around
 //! once a second as safety net (links into other directories, network mounts).
 //!
-//! A partition that can deliver nothing more (a Parquet file read to its end, a deleted file) is reported as ended only
-//! once another one is there: a followed source never ends, so at least one partition stays.
+//! Files are known by what they are (`roster.rs`). A renamed file is followed on, and read to its end if its new name is
+//! not among the followed ones; a file that got shorter was emptied, and what is written then is another partition. What
+//! keeps one file from being read is told and concerns that file only.
+//!
+//! A partition that can deliver nothing more (a Parquet or compressed file read to its end, a deleted file) is reported
+//! as ended only once another one is there: a followed source never ends, so at least one partition stays.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::collections::VecDeque;
+use std::path::Path;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 
-use super::{FileConfig, PartitionReader, Step, rows_max};
-use crate::{ConnectorError, OpenRequest, PartitionState, ReadEvent, SourceReader};
+use super::followed::{Followed, State};
+use super::identity::Identity;
+use super::locate::{self, Found};
+use super::roster::{Change, Roster};
+use super::{FileConfig, Step, rows_max};
+use crate::{ConnectorError, OpenRequest, PartitionState, ReadEvent, SourceReader, Trouble};
 
 const LOOK_AROUND: Duration = Duration::from_secs(1);
 /// Longer waits are cut, so that instants can't overflow.
 const WAIT_MAX: Duration = Duration::from_secs(3_600);
+/// A file that was renamed out of what is followed may be written to for a while: it is at its end when this long
+/// nothing came.
+const UNLISTED_WAIT: Duration = Duration::from_secs(10);
 
 pub(super) struct FollowReader {
     config: FileConfig,
     projection: Vec<usize>,
     rows_max: usize,
-    /// In order of appearance; never removed.
-    partitions: Vec<Followed>,
-    by_path: HashMap<PathBuf, usize>,
+    roster: Roster,
     /// Partitions that may have something to read.
     ready: VecDeque<usize>,
     waiting_events: VecDeque<ReadEvent>,
@@ -36,74 +44,13 @@ pub(super) struct FollowReader {
     _watcher: RecommendedWatcher,
 }
 
-struct Followed {
-    name: String,
-    position: u64,
-    reader: Option<Box<dyn PartitionReader>>,
-    ready: bool,
-    /// Nothing more will come.
-    finished: bool,
-    /// Finished because its name is gone.
-    deleted: bool,
-    /// What a finished file was.
-    identity: Option<(u64, u64, u64)>,
-    /// Finished, and reported.
-    ended: bool,
-}
-
-impl Followed {
-    /// Its name is listed. What stands under the name of a deleted file that was read is not its continuation.
-    /// Gives whether it must be announced again.
-    fn came_back(&mut self) -> Result<bool, ConnectorError> {
-        if !self.deleted {
-            return Ok(false);
-        }
-        if self.position > 0 {
-            return Err(self.lost());
-        }
-        (self.finished, self.deleted, self.identity) = (false, false, None);
-        Ok(std::mem::take(&mut self.ended))
-    }
-
-    /// It was read to its end and may have changed since: then it isn't what was read.
-    fn check_finished(&mut self) -> Result<(), ConnectorError> {
-        if self.deleted {
-            return Ok(());
-        }
-        match identity(&self.name) {
-            None => self.deleted = true,
-            same if same == self.identity => {}
-            _ => return Err(self.lost()),
-        }
-        Ok(())
-    }
-
-    fn finish(&mut self) {
-        self.finished = true;
-        self.reader = None;
-        self.identity = identity(&self.name);
-        self.deleted = self.identity.is_none();
-    }
-
-    fn lost(&self) -> ConnectorError {
-        ConnectorError::HistoryLost { partition: self.name.clone(), position: self.position }
-    }
-}
-
-/// Device, inode and length; `None` if there is no such file.
-fn identity(path: &str) -> Option<(u64, u64, u64)> {
-    std::fs::metadata(path).ok().map(|m| (m.dev(), m.ino(), m.len()))
-}
-
 impl FollowReader {
     pub fn open(config: FileConfig, request: OpenRequest) -> Result<Self, ConnectorError> {
-        // Says what is missing better than the watcher would.
-        config.listing.list()?;
         let (base, recursive) = config.listing.watched();
         let (sender, events) = channel();
-        let failed = |error: notify::Error| ConnectorError::Io {
-            path: base.display().to_string(),
-            source: std::io::Error::other(error),
+        let failed = |error: notify::Error| match error.kind {
+            notify::ErrorKind::PathNotFound => ConnectorError::FileNotFound { path: base.display().to_string() },
+            _ => ConnectorError::Io { path: base.display().to_string(), source: std::io::Error::other(error) },
         };
         let mut watcher = notify::recommended_watcher(move |event| drop(sender.send(event))).map_err(failed)?;
         let mode = if recursive { RecursiveMode::Recursive } else { RecursiveMode::NonRecursive };
@@ -112,8 +59,7 @@ impl FollowReader {
         let mut reader = FollowReader {
             rows_max: rows_max(&request),
             projection: request.projection,
-            partitions: vec![],
-            by_path: HashMap::new(),
+            roster: Roster::new(config.clone(), &request.from, &request.known),
             ready: VecDeque::new(),
             waiting_events: VecDeque::new(),
             looked_around: Instant::now(),
@@ -121,114 +67,222 @@ impl FollowReader {
             _watcher: watcher,
             config,
         };
-        reader.list(&request.from)?;
-        let known = |name: &String| reader.partitions.iter().any(|p| p.name == *name);
-        if let Some((name, position)) = request.from.iter().find(|(name, p)| **p > 0 && !known(name)) {
-            return Err(ConnectorError::HistoryLost { partition: name.clone(), position: *position });
+        let known = reader.roster.partitions.len();
+        let listed = match reader.config.listing.list() {
+            // What was read may have been renamed, and its successor not be there yet.
+            Err(ConnectorError::FileNotFound { .. }) if known > 0 && reader.config.listing.is_plain() => vec![],
+            listed => listed?,
+        };
+        for change in reader.roster.take_in(listed, reader.looked_around) {
+            // What is new is among the partitions from the beginning.
+            if !matches!(change, Change::Added(index) if index >= known) {
+                reader.tell(change);
+            }
         }
+        reader.place_missing();
+        (0..reader.roster.partitions.len()).for_each(|index| reader.make_ready(index));
         Ok(reader)
     }
 
-    /// Adds the files that aren't known yet; gives their indices.
-    fn list(&mut self, from: &BTreeMap<String, u64>) -> Result<std::ops::Range<usize>, ConnectorError> {
-        let known = self.partitions.len();
-        for name in self.config.listing.list()? {
-            let path = std::path::absolute(&name).unwrap_or_else(|_| PathBuf::from(&name));
-            if let Some(index) = self.by_path.get(&path) {
-                let partition = &mut self.partitions[*index];
-                if partition.came_back()? {
-                    self.waiting_events.push_back(ReadEvent::PartitionAdded(partition.name.clone()));
+    /// Files that were read and are not listed: outside by another name, or gone.
+    fn place_missing(&mut self) {
+        for index in self.roster.unplaced() {
+            let partition = &mut self.roster.partitions[index];
+            let (name, position) = (partition.name.clone(), partition.position);
+            let identity = partition.identity.as_ref().map(Identity::to_string);
+            let found = locate::path_of(&self.config, &name, identity.as_deref(), position);
+            match found.and_then(|path| Found::at(&path)) {
+                Ok(found) if found.length >= position || position == 0 => self.roster.adopt(index, &found),
+                // Nothing was read of it, nothing is missing.
+                _ if position == 0 => partition.finish(),
+                Ok(_) | Err(_) => {
+                    let error = partition.lost();
+                    self.give_up(index, error);
                 }
-                continue;
             }
-            let index = self.partitions.len();
-            self.by_path.insert(path, index);
-            let position = from.get(&name).copied().unwrap_or(0);
-            self.ready.push_back(index);
-            self.partitions.push(Followed {
-                name,
-                position,
-                reader: None,
-                ready: true,
-                finished: false,
-                deleted: false,
-                identity: None,
-                ended: false,
-            });
         }
-        Ok(known..self.partitions.len())
     }
 
-    /// Reports files that have appeared since.
     fn list_new(&mut self) -> Result<(), ConnectorError> {
-        let listed = match self.list(&BTreeMap::new()) {
-            // All that was followed is deleted; it may come back.
-            Err(ConnectorError::FileNotFound { .. }) => return Ok(()),
+        let listed = match self.config.listing.list() {
+            // All that was followed is renamed or deleted; another one may come.
+            Err(ConnectorError::FileNotFound { .. }) if self.config.listing.is_plain() => vec![],
+            Err(error @ ConnectorError::NotRegular { .. }) => {
+                let path = self.config.listing.path().to_string();
+                let open = |p: &Followed| p.path == path && p.state != State::Failed;
+                match self.roster.partitions.iter().position(open) {
+                    Some(index) => self.give_up(index, error),
+                    None => {}
+                }
+                vec![]
+            }
             listed => listed?,
         };
-        for index in listed {
-            self.waiting_events.push_back(ReadEvent::PartitionAdded(self.partitions[index].name.clone()));
+        for change in self.roster.take_in(listed, Instant::now()) {
+            self.tell(change);
+            if let Change::Added(index) = change {
+                self.make_ready(index);
+            }
         }
         Ok(())
+    }
+
+    fn tell(&mut self, change: Change) {
+        match change {
+            Change::Added(index) => {
+                let name = self.roster.partitions[index].name.clone();
+                self.waiting_events.push_back(ReadEvent::PartitionAdded(name));
+            }
+            Change::Altered(index) => {
+                let error = self.roster.partitions[index].lost();
+                self.give_up(index, error);
+            }
+            Change::Emptied(index) => self.note_emptied(index, None),
+        }
+    }
+
+    fn note_emptied(&mut self, index: usize, by: Option<usize>) {
+        let Followed { name, position, path, .. } = &self.roster.partitions[index];
+        let next = by.map(|by| format!(" as \"{}\"", self.roster.partitions[by].name)).unwrap_or_default();
+        let reason = format!(
+            "\"{path}\" was emptied after {position} bytes of it had been read; what had been appended behind them is not \
+             read, what is written now is{next}"
+        );
+        self.waiting_events.push_back(ReadEvent::Noted { partition: name.clone(), position: *position, reason });
+    }
+
+    /// This partition is not read any more.
+    fn give_up(&mut self, index: usize, error: ConnectorError) {
+        let partition = &mut self.roster.partitions[index];
+        if partition.state == State::Failed {
+            return;
+        }
+        partition.fail();
+        let trouble = Trouble { partition: partition.name.clone(), error, retry: None };
+        self.waiting_events.push_back(ReadEvent::PartitionTroubled(trouble));
     }
 
     fn look_around(&mut self) -> Result<(), ConnectorError> {
         self.looked_around = Instant::now();
         self.list_new()?;
-        (0..self.partitions.len()).try_for_each(|index| self.make_ready(index))
-    }
-
-    fn make_ready(&mut self, index: usize) -> Result<(), ConnectorError> {
-        let partition = &mut self.partitions[index];
-        if partition.finished {
-            return partition.check_finished();
-        }
-        if !partition.ready {
-            partition.ready = true;
-            self.ready.push_back(index);
-        }
+        (0..self.roster.partitions.len()).for_each(|index| self.make_ready(index));
         Ok(())
     }
 
-    /// Reads ready partitions in turn until one has a chunk.
-    fn read_ready(&mut self) -> Result<Option<ReadEvent>, ConnectorError> {
+    fn make_ready(&mut self, index: usize) {
+        let partition = &mut self.roster.partitions[index];
+        let due = partition.retry_at.is_none_or(|at| at <= Instant::now());
+        if partition.state == State::Open && partition.id.is_some() && due && !partition.ready {
+            partition.ready = true;
+            self.ready.push_back(index);
+        }
+    }
+
+    /// Reads ready partitions in turn until one has something to tell.
+    fn read_ready(&mut self) -> Option<ReadEvent> {
         while let Some(index) = self.ready.pop_front() {
-            let partition = &mut self.partitions[index];
-            // Also when reading fails: the next look around fails again, it never goes quiet.
-            partition.ready = false;
-            if partition.reader.is_none() {
-                let (name, position) = (&partition.name, partition.position);
-                match self.config.partition(name, position, None, &self.projection) {
-                    Ok(reader) => partition.reader = Some(reader),
-                    // Gone again before it was read.
-                    Err(ConnectorError::FileNotFound { .. }) => {
-                        partition.finish();
-                        continue;
-                    }
-                    Err(error) => return Err(error),
-                }
-            }
-            match partition.reader.as_mut().expect("opened above").read(self.rows_max)? {
-                Step::Chunk(chunk) => {
+            // Also when reading fails: the next look around tries again, it never goes quiet.
+            self.roster.partitions[index].ready = false;
+            match self.read(index) {
+                Ok(Step::Chunk(chunk)) => {
+                    let partition = &mut self.roster.partitions[index];
                     partition.position = chunk.to;
-                    partition.ready = true;
-                    self.ready.push_back(index);
-                    return Ok(Some(ReadEvent::Chunk(chunk)));
+                    partition.quiet_since = None;
+                    self.make_ready(index);
+                    self.recovered(index);
+                    self.waiting_events.push_back(ReadEvent::Chunk(chunk));
                 }
-                Step::Pending => {}
-                Step::End => partition.finish(),
+                Ok(Step::Pending) => {
+                    self.recovered(index);
+                    self.at_end(index);
+                }
+                Ok(Step::End) => {
+                    self.recovered(index);
+                    self.roster.partitions[index].finish();
+                }
+                Err(error) => self.failed(index, error),
+            }
+            if let Some(event) = self.waiting_events.pop_front() {
+                return Some(event);
             }
         }
-        Ok(None)
+        None
+    }
+
+    fn read(&mut self, index: usize) -> Result<Step, ConnectorError> {
+        let partition = &mut self.roster.partitions[index];
+        partition.open(&self.config, &self.projection)?;
+        if partition.begins_otherwise() {
+            return Err(partition.lost());
+        }
+        let path = partition.path.clone();
+        partition.look_at_head().map_err(|source| ConnectorError::Io { path, source })?;
+        // Who reads the log must know where to look before it hears of rows.
+        if std::mem::take(&mut partition.unreported)
+            && let Some(identity) = &partition.identity
+        {
+            let (partition, identity) = (partition.name.clone(), identity.to_string());
+            self.waiting_events.push_back(ReadEvent::PartitionIdentified { partition, identity });
+        }
+        partition.reader.as_mut().expect("opened above").read(self.rows_max)
+    }
+
+    fn recovered(&mut self, index: usize) {
+        let partition = &mut self.roster.partitions[index];
+        partition.retry_at = None;
+        if partition.backoff.succeed() {
+            self.waiting_events.push_back(ReadEvent::PartitionRecovered(partition.name.clone()));
+        }
+    }
+
+    /// All that is there now is read. Will more come?
+    fn at_end(&mut self, index: usize) {
+        let partition = &mut self.roster.partitions[index];
+        let quiet = partition.quiet_since.get_or_insert_with(Instant::now).elapsed();
+        let left = !partition.listed && quiet >= UNLISTED_WAIT;
+        let gone = partition.is_deleted().unwrap_or_else(|| !Path::new(&partition.path).exists());
+        if (left || gone)
+            && let Some(reader) = &mut partition.reader
+        {
+            reader.complete();
+            partition.ready = true;
+            self.ready.push_back(index);
+        }
+    }
+
+    fn failed(&mut self, index: usize, error: ConnectorError) {
+        let partition = &mut self.roster.partitions[index];
+        match error {
+            // What stands there now isn't what was read, but goes on from its start.
+            ConnectorError::HistoryLost { .. } if partition.reader.as_ref().is_some_and(|r| r.file().is_some()) => {
+                let renewed = self.roster.renew(index);
+                self.note_emptied(index, Some(renewed));
+                self.tell(Change::Added(renewed));
+                self.make_ready(renewed);
+            }
+            // Renamed or deleted since it was listed.
+            ConnectorError::FileNotFound { .. } if !Path::new(&partition.path).exists() => {
+                partition.listed = false;
+            }
+            error if error.may_pass() => {
+                let retry = partition.backoff.fail();
+                partition.retry_at = Some(Instant::now() + retry.wait);
+                partition.reader = None;
+                let trouble = Trouble { partition: partition.name.clone(), error, retry: Some(retry) };
+                self.waiting_events.push_back(ReadEvent::PartitionTroubled(trouble));
+            }
+            error => self.give_up(index, error),
+        }
     }
 
     /// Reports a finished partition, never the last one.
     fn report_ended(&mut self) -> Option<ReadEvent> {
-        if self.partitions.iter().filter(|p| !p.ended).count() < 2 {
+        let partitions = &mut self.roster.partitions;
+        if partitions.iter().filter(|p| matches!(p.state, State::Open | State::Finished)).count() < 2 {
             return None;
         }
-        let partition = self.partitions.iter_mut().find(|p| p.finished && !p.ended)?;
-        partition.ended = true;
+        let partition = partitions.iter_mut().find(|p| p.state == State::Finished)?;
+        partition.state = State::Ended;
         Some(ReadEvent::PartitionEnded(partition.name.clone()))
     }
 
@@ -249,22 +303,20 @@ impl FollowReader {
             // Our own opening and reading, too.
             EventKind::Access(AccessKind::Close(AccessMode::Write)) => false,
             EventKind::Access(_) => return Ok(()),
-            EventKind::Modify(ModifyKind::Name(_)) | EventKind::Create(_) => true,
-            EventKind::Any | EventKind::Modify(_) | EventKind::Remove(_) | EventKind::Other => false,
+            EventKind::Modify(ModifyKind::Name(_)) | EventKind::Create(_) | EventKind::Remove(_) => true,
+            EventKind::Any | EventKind::Modify(_) | EventKind::Other => false,
         };
+        let may_add = may_add || event.paths.iter().any(|path| self.roster.is_undecided(path));
+        // Before the listing moves the names.
+        let indices: Vec<usize> = event.paths.iter().filter_map(|path| self.roster.index_of(path)).collect();
         if may_add {
             self.list_new()?;
         }
-        for path in &event.paths {
-            if let Some(index) = self.index_of(path) {
-                self.make_ready(index)?;
-            }
+        let now = event.paths.iter().filter_map(|path| self.roster.index_of(path));
+        for index in indices.into_iter().chain(now.collect::<Vec<_>>()) {
+            self.make_ready(index);
         }
         Ok(())
-    }
-
-    fn index_of(&self, path: &Path) -> Option<usize> {
-        self.by_path.get(path).copied().or_else(|| self.by_path.get(&std::path::absolute(path).ok()?).copied())
     }
 }
 
@@ -276,7 +328,7 @@ impl SourceReader for FollowReader {
             if let Some(event) = self.waiting_events.pop_front() {
                 return Ok(event);
             }
-            if let Some(event) = self.read_ready()? {
+            if let Some(event) = self.read_ready() {
                 return Ok(event);
             }
             if let Some(event) = self.report_ended() {
@@ -300,7 +352,11 @@ impl SourceReader for FollowReader {
     }
 
     fn partitions(&self) -> Vec<PartitionState> {
-        let state = |p: &Followed| PartitionState { name: p.name.clone(), position: p.position, ended: p.ended };
-        self.partitions.iter().map(state).collect()
+        let state = |p: &Followed| PartitionState {
+            name: p.name.clone(),
+            position: p.position,
+            ended: p.state == State::Ended,
+        };
+        self.roster.partitions.iter().map(state).collect()
     }
 }

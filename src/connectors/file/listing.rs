@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::content::check_regular;
 use crate::ConnectorError;
 
 #[derive(Debug, Clone)]
@@ -30,7 +31,13 @@ impl Listing {
         &self.path
     }
 
-    /// The files there now. Errors: `FileNotFound` if a plain path, or the directory a glob starts from, is missing.
+    /// One path, which stands for itself.
+    pub fn is_plain(&self) -> bool {
+        !self.is_glob && !Path::new(&self.path).is_dir()
+    }
+
+    /// The regular files there now. Errors: `FileNotFound` if a plain path, or the directory a glob starts from, is
+    /// missing; `NotRegular` if a plain path is neither file nor directory.
     pub fn list(&self) -> Result<Vec<String>, ConnectorError> {
         let mut files = if self.is_glob {
             let base = self.watched().0;
@@ -39,7 +46,12 @@ impl Listing {
         } else {
             let path = Path::new(&self.path);
             let metadata = fs::metadata(path).map_err(|error| missing_or_io(path, error))?;
-            if metadata.is_dir() { list_directory(path)? } else { vec![self.path.clone()] }
+            if metadata.is_dir() {
+                list_directory(path)?
+            } else {
+                check_regular(&self.path, &metadata)?;
+                vec![self.path.clone()]
+            }
         };
         files.sort_unstable();
         Ok(files)
@@ -79,6 +91,12 @@ impl Listing {
         }
         Ok(files)
     }
+}
+
+/// All regular files beside `path`, hidden ones too.
+pub(super) fn siblings(path: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(parent(path)).into_iter().flatten().flatten();
+    entries.map(|entry| entry.path()).filter(|path| path.is_file()).collect()
 }
 
 fn list_directory(directory: &Path) -> Result<Vec<String>, ConnectorError> {

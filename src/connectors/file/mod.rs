@@ -1,15 +1,23 @@
 //! Connector `file` (Flink: `filesystem`): a file, a directory or a glob on the server, read once or followed.
 //!
-//! One partition per file, named by its path as matched. Positions are byte offsets of records (CSV, JSON lines) or
-//! row numbers (Parquet). Without `follow` the files listed at open are read one after the other and the source ends;
-//! with it, appended records and new files are delivered as they come (`follow.rs`). A file that got shorter or was
-//! replaced is an error, never skipped over.
+//! One partition per file, named by the path under which it was seen first; a further file that comes to stand there is
+//! a partition `path#2`. Positions are byte offsets of records (CSV, JSON lines; decompressed, if need be) or row numbers
+//! (Parquet). Without `follow` the files listed at open are read one after the other and the source ends; with it,
+//! appended records and new files are delivered as they come (`follow.rs`), and a file is known by what it is
+//! (`identity.rs`), not by its name, so rotation neither doubles nor loses rows.
 
+mod content;
 mod follow;
+mod followed;
+mod identity;
 mod listing;
+mod locate;
 mod once;
 mod parquet_file;
+mod roster;
 mod text_file;
+
+use std::fs::File;
 
 use std::sync::Arc;
 
@@ -23,9 +31,10 @@ use crate::format::{TextDecoder, rows};
 use crate::options::OptionBag;
 use crate::registry::FormatSpec;
 use crate::{Chunk, ConnectorError, OpenRequest, SourceConfig, SourceReader};
+use content::{Compression, Content, open_regular};
 use listing::Listing;
 use parquet_file::ParquetPartition;
-use text_file::TextPartition;
+use text_file::{Range, TextPartition};
 
 /// Rows per chunk unless the reader is asked for fewer.
 const CHUNK_ROWS: usize = 65_536;
@@ -36,6 +45,8 @@ const FILES_CHECKED_MAX: usize = 16;
 pub(crate) struct FileConfig {
     listing: Listing,
     follow: bool,
+    /// `None`: each file says itself.
+    compression: Option<Compression>,
     format: FileFormat,
     schema: SchemaRef,
 }
@@ -78,6 +89,13 @@ impl FileConfig {
         let follow = bag.boolean("follow")?;
         // In Flink naming an interval is what makes the source look for more.
         let monitored = bag.duration_us("source.monitor-interval")?.is_some();
+        let compressions = [
+            ("auto", None),
+            ("none", Some(Compression::None)),
+            ("gzip", Some(Compression::Gzip)),
+            ("zstd", Some(Compression::Zstd)),
+        ];
+        let compression = bag.choice("compression", &compressions)?;
         let named = bag.take("format").unwrap_or_default();
         if !matches!(format.format.as_str(), "" | "PLAIN") {
             return Err(unsupported(bag, format!("{} ENCODE {}", format.format, format.encode)));
@@ -91,25 +109,40 @@ impl FileConfig {
             encoded
         };
         schema.fields().iter().try_for_each(|f| rows::readable(f.name(), f.data_type()))?;
-        Ok(FileConfig { listing, follow: follow.unwrap_or(monitored), format: encoded, schema })
+        if encoded == FileFormat::Parquet && compression.flatten().is_some_and(|named| named != Compression::None) {
+            return Err(ConnectorError::InvalidOption {
+                name: "compression".into(),
+                value: "gzip or zstd".into(),
+                expected: "'none' or 'auto' with Parquet, whose files say themselves how they are compressed".into(),
+            });
+        }
+        let follow = follow.unwrap_or(monitored);
+        Ok(FileConfig { listing, follow, compression: compression.flatten(), format: encoded, schema })
     }
 
     fn check(&self, path: &str) -> Result<(), ConnectorError> {
-        let open = || std::fs::File::open(path);
+        let file = open_regular(path)?;
         match &self.format {
-            FileFormat::Parquet if self.follow && ParquetFile::open(path).is_err() => open().map(drop),
-            FileFormat::Parquet => return ParquetFile::open(path)?.check(&self.schema),
-            FileFormat::Csv(csv) if csv.header => return self.text(path, 0, None, &[])?.begin().map(drop),
-            FileFormat::Csv(_) | FileFormat::Json(_) => open().map(drop),
+            FileFormat::Parquet => match ParquetFile::open(path, file) {
+                Ok(parquet) => parquet.check(&self.schema),
+                // Still being written.
+                Err(_) if self.follow => Ok(()),
+                Err(error) => Err(error),
+            },
+            FileFormat::Csv(csv) if csv.header => self.text(path, path, self.whole(), &[])?.begin().map(drop),
+            FileFormat::Csv(_) | FileFormat::Json(_) => Ok(()),
         }
-        .map_err(|source| ConnectorError::Io { path: path.to_string(), source })
+    }
+
+    fn whole(&self) -> Range {
+        Range { from: 0, until: None, follow: self.follow }
     }
 
     fn text(
         &self,
+        partition: &str,
         path: &str,
-        from: u64,
-        until: Option<u64>,
+        range: Range,
         projection: &[usize],
     ) -> Result<TextPartition, ConnectorError> {
         let (schema, decoded) = (self.schema.clone(), self.decoded(projection));
@@ -120,7 +153,8 @@ impl FileConfig {
         };
         let shown = projection.iter().map(|column| decoded.iter().position(|c| c == column).expect("it is decoded"));
         let rows = RowBuilder::new(self.projected(&decoded), shown.collect())?;
-        TextPartition::open(path, decoder, rows, from, until, self.follow)
+        let content = Content::open(path, self.compression)?;
+        Ok(TextPartition::new(partition, path, content, decoder, rows, range))
     }
 
     /// The projected columns, and those whose text can be wrong: whether a record is malformed must not depend on who
@@ -134,26 +168,39 @@ impl FileConfig {
         Arc::new(self.schema.project(projection).expect("the projection names columns of the schema"))
     }
 
-    /// Opens one file at `from`, to be read up to `until` or its end.
+    /// Opens the file of `partition`, which stands at `path` now.
     fn partition(
         &self,
+        partition: &str,
         path: &str,
-        from: u64,
-        until: Option<u64>,
+        range: Range,
         projection: &[usize],
     ) -> Result<Box<dyn PartitionReader>, ConnectorError> {
         Ok(match &self.format {
-            FileFormat::Parquet => {
-                Box::new(ParquetPartition::new(path, self.projected(projection), from, until, self.follow))
-            }
-            FileFormat::Csv(_) | FileFormat::Json(_) => Box::new(self.text(path, from, until, projection)?),
+            FileFormat::Parquet => Box::new(ParquetPartition::new(partition, path, self.projected(projection), range)),
+            FileFormat::Csv(_) | FileFormat::Json(_) => Box::new(self.text(partition, path, range, projection)?),
         })
+    }
+
+    /// Whether a position is an offset into the file, so that a file that is shorter cannot be the one that was read.
+    fn positions_are_lengths(&self, path: &str) -> bool {
+        let plain = |content: Content| matches!(content.length(), Ok(Some(_)));
+        match &self.format {
+            FileFormat::Parquet => false,
+            FileFormat::Csv(_) | FileFormat::Json(_) => Content::open(path, self.compression).is_ok_and(plain),
+        }
     }
 }
 
 /// One open file.
 trait PartitionReader: Send {
     fn read(&mut self, rows_max: usize) -> Result<Step, ConnectorError>;
+
+    /// No bytes will follow those that are there: they are the end.
+    fn complete(&mut self);
+
+    /// What is open, if it is kept open between reads.
+    fn file(&self) -> Option<&File>;
 }
 
 enum Step {

@@ -3,14 +3,16 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{FileConfig, PartitionReader, Step, rows_max};
-use crate::{ConnectorError, OpenRequest, PartitionState, ReadEvent, SourceReader};
+use super::text_file::Range;
+use super::{FileConfig, PartitionReader, Step, locate, rows_max};
+use crate::{ConnectorError, KnownPartitions, OpenRequest, PartitionState, ReadEvent, SourceReader, Trouble};
 
 pub(super) struct OnceReader {
     config: FileConfig,
     projection: Vec<usize>,
     rows_max: usize,
     partitions: Vec<PartitionState>,
+    known: KnownPartitions,
     until: Option<BTreeMap<String, u64>>,
     /// The partition being read; all before it are done.
     current: usize,
@@ -20,41 +22,53 @@ pub(super) struct OnceReader {
 impl OnceReader {
     pub fn open(config: FileConfig, request: OpenRequest) -> Result<Self, ConnectorError> {
         let rows_max = rows_max(&request);
-        let OpenRequest { from, until, projection, .. } = request;
-        let names = match &until {
+        let OpenRequest { from, known, until, projection, .. } = request;
+        let names: Vec<String> = match &until {
             Some(until) => until.keys().cloned().collect(),
-            None => config.listing.list()?,
+            None => {
+                let mut names = config.listing.list()?;
+                if names.is_empty() {
+                    return Err(ConnectorError::FileNotFound { path: config.listing.path().to_string() });
+                }
+                // What was read and is not listed any more fails when its turn comes, the others go on.
+                let gone = from.iter().filter(|(name, position)| **position > 0 && !names.contains(name));
+                let gone: Vec<String> = gone.map(|(name, _)| name.clone()).collect();
+                names.extend(gone);
+                names
+            }
         };
-        if until.is_none() {
-            if names.is_empty() {
-                return Err(ConnectorError::FileNotFound { path: config.listing.path().to_string() });
-            }
-            let gone = from.iter().find(|(name, position)| **position > 0 && !names.contains(name));
-            if let Some((partition, position)) = gone {
-                let (partition, position) = (partition.clone(), *position);
-                return Err(ConnectorError::HistoryLost { partition, position });
-            }
-        }
         let state = |name: String| {
             let position = from.get(&name).copied().unwrap_or(0);
             PartitionState { name, position, ended: false }
         };
         let partitions = names.into_iter().map(state).collect();
-        Ok(OnceReader { config, projection, rows_max, partitions, until, current: 0, reader: None })
+        Ok(OnceReader { config, projection, rows_max, partitions, known, until, current: 0, reader: None })
     }
 
     fn open_current(&self) -> Result<Box<dyn PartitionReader>, ConnectorError> {
-        let partition = &self.partitions[self.current];
-        let until = self.until.as_ref().map(|until| until[&partition.name]);
-        let opened = self.config.partition(&partition.name, partition.position, until, &self.projection);
-        opened.map_err(|error| match error {
+        let PartitionState { name, position, .. } = &self.partitions[self.current];
+        let until = self.until.as_ref().map(|until| until[name]);
+        let reached = until.unwrap_or(*position);
+        let identity = self.known.get(name).and_then(|known| known.identity.as_deref());
+        let path = locate::path_of(&self.config, name, identity, reached)?;
+        let range = Range { from: *position, until, follow: false };
+        self.config.partition(name, &path, range, &self.projection).map_err(|error| match error {
             // It was there when its position was recorded.
-            ConnectorError::FileNotFound { .. } if until.is_some() || partition.position > 0 => {
-                let position = until.unwrap_or(partition.position);
-                ConnectorError::HistoryLost { partition: partition.name.clone(), position }
+            ConnectorError::FileNotFound { .. } if reached > 0 => {
+                ConnectorError::HistoryLost { partition: name.clone(), position: reached }
             }
             other => other,
         })
+    }
+
+    fn step(&mut self) -> Result<Step, ConnectorError> {
+        if self.nothing_left() {
+            return Ok(Step::End);
+        }
+        if self.reader.is_none() {
+            self.reader = Some(self.open_current()?);
+        }
+        self.reader.as_mut().expect("opened above").read(self.rows_max)
     }
 
     /// True if `until` leaves nothing to read of the current partition.
@@ -67,13 +81,16 @@ impl OnceReader {
 impl SourceReader for OnceReader {
     fn next(&mut self, _wait: Duration) -> Result<ReadEvent, ConnectorError> {
         while self.current < self.partitions.len() {
-            let step = if self.nothing_left() {
-                Step::End
-            } else {
-                if self.reader.is_none() {
-                    self.reader = Some(self.open_current()?);
+            let step = match self.step() {
+                Ok(step) => step,
+                // A damaged file does not keep the others from being read.
+                Err(error) if !error.may_pass() => {
+                    let partition = self.partitions[self.current].name.clone();
+                    self.reader = None;
+                    self.current += 1;
+                    return Ok(ReadEvent::PartitionTroubled(Trouble { partition, error, retry: None }));
                 }
-                self.reader.as_mut().expect("opened above").read(self.rows_max)?
+                Err(error) => return Err(error),
             };
             match step {
                 Step::Chunk(chunk) => {

@@ -43,11 +43,24 @@ fn events(reader: &mut dyn SourceReader) -> Vec<String> {
             ReadEvent::Chunk(chunk) => events.push(format!("rows {}", shown(&[chunk]).join(" "))),
             ReadEvent::PartitionAdded(name) => events.push(format!("added {}", base(&name))),
             ReadEvent::PartitionEnded(name) => events.push(format!("ended {}", base(&name))),
+            ReadEvent::PartitionIdentified { .. } => {}
+            ReadEvent::PartitionTroubled(trouble) => events.push(trouble.error.to_string()),
+            other @ (ReadEvent::PartitionRecovered(_) | ReadEvent::Noted { .. }) => events.push(format!("{other:?}")),
             ReadEvent::Idle => return events,
             ReadEvent::End => {
                 events.push("end".into());
                 return events;
             }
+        }
+    }
+}
+
+/// The next event that is not an identity.
+fn next(reader: &mut dyn SourceReader, wait: Duration) -> ReadEvent {
+    loop {
+        match reader.next(wait).unwrap() {
+            ReadEvent::PartitionIdentified { .. } => {}
+            event => return event,
         }
     }
 }
@@ -112,14 +125,14 @@ fn a_followed_file_delivers_whole_lines_as_they_are_appended() {
     let config = config(&path, "csv", "true");
     assert!(!config.bounded());
     let mut reader = config.open(all_columns(config.as_ref())).unwrap();
-    let first = chunk(reader.next(WAIT).unwrap());
+    let first = chunk(next(reader.as_mut(), WAIT));
     assert_eq!((shown(&[first]), reader.partitions()[0].position), (vec!["1|a".to_string()], 4));
-    assert!(matches!(reader.next(Duration::ZERO).unwrap(), ReadEvent::Idle));
+    assert!(matches!(next(reader.as_mut(), Duration::ZERO), ReadEvent::Idle));
     append(&path, "b\n3,c");
-    let second = chunk(reader.next(WAIT).unwrap());
+    let second = chunk(next(reader.as_mut(), WAIT));
     assert_eq!((second.from, second.to, shown(&[second])), (4, 8, vec!["2|b".to_string()]));
     append(&path, "\n");
-    assert_eq!(shown(&[chunk(reader.next(WAIT).unwrap())]), ["3|c"]);
+    assert_eq!(shown(&[chunk(next(reader.as_mut(), WAIT))]), ["3|c"]);
 }
 
 #[test]
@@ -130,15 +143,15 @@ fn followed_directories_deliver_new_files() {
     assert_eq!(reader.partitions(), []);
     append(&directory.path().join("ignored.txt"), "{}\n");
     append(&directory.path().join("a.json"), "{\"id\":1}\n");
-    assert!(matches!(reader.next(WAIT).unwrap(), ReadEvent::PartitionAdded(name) if base(&name) == "a.json"));
-    assert_eq!(shown(&[chunk(reader.next(WAIT).unwrap())]), ["1|∅"]);
+    assert!(matches!(next(reader.as_mut(), WAIT), ReadEvent::PartitionAdded(name) if base(&name) == "a.json"));
+    assert_eq!(shown(&[chunk(next(reader.as_mut(), WAIT))]), ["1|∅"]);
     // Moved into place.
     append(&directory.path().join("b.part"), "{\"id\":2}\n");
     fs::rename(directory.path().join("b.part"), directory.path().join("b.json")).unwrap();
-    assert!(matches!(reader.next(WAIT).unwrap(), ReadEvent::PartitionAdded(name) if base(&name) == "b.json"));
-    assert_eq!(shown(&[chunk(reader.next(WAIT).unwrap())]), ["2|∅"]);
+    assert!(matches!(next(reader.as_mut(), WAIT), ReadEvent::PartitionAdded(name) if base(&name) == "b.json"));
+    assert_eq!(shown(&[chunk(next(reader.as_mut(), WAIT))]), ["2|∅"]);
     append(&directory.path().join("a.json"), "{\"id\":3}\n");
-    let third = chunk(reader.next(WAIT).unwrap());
+    let third = chunk(next(reader.as_mut(), WAIT));
     assert_eq!((base(&third.partition), third.from), ("a.json", 9));
 }
 
@@ -151,7 +164,7 @@ fn a_followed_file_resumes_where_it_was() {
     let from = Offsets::from([(path.to_str().unwrap().to_string(), 4)]);
     let request = OpenRequest { from, ..all_columns(config.as_ref()) };
     let mut reader = config.open(request).unwrap();
-    assert_eq!(shown(&[chunk(reader.next(WAIT).unwrap())]), ["2|b"]);
+    assert_eq!(shown(&[chunk(next(reader.as_mut(), WAIT))]), ["2|b"]);
 }
 
 #[test]
@@ -161,30 +174,25 @@ fn history_that_is_gone_is_an_error() {
     let lost = |error: ConnectorError| {
         assert!(matches!(error, ConnectorError::HistoryLost { .. }), "{error}");
         assert_eq!(error.sql_state().code(), "XX001");
+        assert!(!error.may_pass());
     };
-    append(&path, "1,a\n2,b\n");
-    let followed = config(&path, "csv", "true");
-    let mut reader = followed.open(all_columns(followed.as_ref())).unwrap();
-    chunk(reader.next(WAIT).unwrap());
-    // Shrunk while being followed.
-    fs::write(&path, "1,a\n").unwrap();
-    lost(reader.next(WAIT).unwrap_err());
     // Shrunk while nobody looked.
+    append(&path, "1,a\n");
     let from = Offsets::from([(path.to_str().unwrap().to_string(), 8)]);
     let once = config(&path, "csv", "false");
     lost(read_all(once.as_ref(), OpenRequest { from: from.clone(), ..all_columns(once.as_ref()) }).unwrap_err());
     lost(read_all(once.as_ref(), OpenRequest { until: Some(from.clone()), ..all_columns(once.as_ref()) }).unwrap_err());
-    // Replaced while being followed.
-    let mut reader = followed.open(all_columns(followed.as_ref())).unwrap();
-    chunk(reader.next(WAIT).unwrap());
-    fs::write(directory.path().join("new"), "7,x\n8,y\n9,z\n").unwrap();
-    fs::rename(directory.path().join("new"), &path).unwrap();
-    lost(reader.next(WAIT).unwrap_err());
-    // Gone.
+    // Gone: told of the partition; the source goes on with what comes.
     fs::remove_file(&path).unwrap();
     let all = config(&directory.path().join("*.csv"), "csv", "true");
-    let opened = all.open(OpenRequest { from, ..all_columns(all.as_ref()) });
-    lost(opened.err().expect("the file is not there"));
+    let mut reader = all.open(OpenRequest { from, ..all_columns(all.as_ref()) }).unwrap();
+    match next(reader.as_mut(), WAIT) {
+        ReadEvent::PartitionTroubled(trouble) => lost(trouble.error),
+        other => panic!("{other:?}"),
+    }
+    append(&directory.path().join("b.csv"), "2,b\n");
+    assert!(matches!(next(reader.as_mut(), WAIT), ReadEvent::PartitionAdded(name) if base(&name) == "b.csv"));
+    assert_eq!(shown(&[chunk(next(reader.as_mut(), WAIT))]), ["2|b"]);
 }
 
 #[test]
@@ -194,12 +202,12 @@ fn a_deleted_file_ends_once_another_is_there() {
     append(&a, "1,a\n");
     let config = config(directory.path(), "csv", "true");
     let mut reader = config.open(all_columns(config.as_ref())).unwrap();
-    chunk(reader.next(WAIT).unwrap());
+    chunk(next(reader.as_mut(), WAIT));
     fs::remove_file(&a).unwrap();
     append(&b, "2,b\n");
     let mut seen = vec![];
     while seen.len() < 3 {
-        seen.push(match reader.next(WAIT).unwrap() {
+        seen.push(match next(reader.as_mut(), WAIT) {
             ReadEvent::PartitionAdded(name) => format!("added {}", base(&name)),
             ReadEvent::PartitionEnded(name) => format!("ended {}", base(&name)),
             ReadEvent::Chunk(chunk) => shown(&[chunk]).join(" "),
@@ -286,12 +294,12 @@ fn followed_parquet_files_end_when_the_next_one_comes() {
     let config = config(directory.path(), "parquet", "true");
     write_parquet(&directory.path().join("a.parquet"), 3, 10);
     let mut reader = config.open(all_columns(config.as_ref())).unwrap();
-    assert_eq!(chunk(reader.next(WAIT).unwrap()).rows.num_rows(), 3);
-    assert!(matches!(reader.next(Duration::ZERO).unwrap(), ReadEvent::Idle), "the last one stays open");
+    assert_eq!(chunk(next(reader.as_mut(), WAIT)).rows.num_rows(), 3);
+    assert!(matches!(next(reader.as_mut(), Duration::ZERO), ReadEvent::Idle), "the last one stays open");
     write_parquet(&directory.path().join("b.part"), 2, 10);
     let mut seen = vec![];
     while seen.len() < 3 {
-        match reader.next(WAIT).unwrap() {
+        match next(reader.as_mut(), WAIT) {
             ReadEvent::Chunk(chunk) => seen.push(format!("rows {}", chunk.rows.num_rows())),
             ReadEvent::PartitionAdded(name) => seen.push(format!("added {}", base(&name))),
             ReadEvent::PartitionEnded(name) => seen.push(format!("ended {}", base(&name))),
@@ -303,11 +311,13 @@ fn followed_parquet_files_end_when_the_next_one_comes() {
     // A finished file that changes isn't what was read.
     write_parquet(&directory.path().join("a.parquet"), 4, 10);
     let error = loop {
-        match reader.next(WAIT) {
-            Ok(ReadEvent::Idle) => panic!("the change was not noticed"),
-            Ok(_) => {}
-            Err(error) => break error,
+        match next(reader.as_mut(), WAIT) {
+            ReadEvent::Idle => panic!("the change was not noticed"),
+            ReadEvent::PartitionTroubled(trouble) => break trouble.error,
+            _ => {}
         }
     };
     assert!(matches!(error, ConnectorError::HistoryLost { position: 3, .. }), "{error}");
 }
+
+mod rotation;

@@ -2,10 +2,8 @@
 //! the decoder knows.
 
 use std::fs::File;
-use std::os::unix::fs::{FileExt, MetadataExt};
-use std::path::Path;
 
-use super::listing::missing_or_io;
+use super::content::Content;
 use super::{PartitionReader, Step};
 use crate::format::TextDecoder;
 use crate::format::rows::RowBuilder;
@@ -18,9 +16,17 @@ const BLOCK_BYTES_MIN: usize = 16 * 1024;
 const RECORD_BYTES_MAX: usize = 64 * 1024 * 1024;
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
+/// Which part of a file is read.
+pub(super) struct Range {
+    pub from: u64,
+    pub until: Option<u64>,
+    pub follow: bool,
+}
+
 pub(super) struct TextPartition {
+    partition: String,
     path: String,
-    file: File,
+    content: Content,
     decoder: Box<dyn TextDecoder>,
     rows: RowBuilder,
     /// Read up to here, as if the file ended.
@@ -39,18 +45,19 @@ pub(super) struct TextPartition {
 }
 
 impl TextPartition {
-    pub fn open(
+    pub fn new(
+        partition: &str,
         path: &str,
+        content: Content,
         decoder: Box<dyn TextDecoder>,
         rows: RowBuilder,
-        from: u64,
-        until: Option<u64>,
-        follow: bool,
-    ) -> Result<Self, ConnectorError> {
-        let file = File::open(path).map_err(|error| missing_or_io(Path::new(path), error))?;
-        Ok(TextPartition {
+        range: Range,
+    ) -> Self {
+        let Range { from, until, follow } = range;
+        TextPartition {
+            partition: partition.to_string(),
             path: path.to_string(),
-            file,
+            content,
             decoder,
             rows,
             until,
@@ -62,7 +69,7 @@ impl TextPartition {
             end: 0,
             begun: false,
             untried: false,
-        })
+        }
     }
 
     /// Reads byte-order mark and header from the start of the file. False if they aren't complete yet.
@@ -70,9 +77,9 @@ impl TextPartition {
         let mut head = vec![0; BLOCK_BYTES_MIN];
         let mut filled = 0;
         let prologue = loop {
-            let read = self.file.read_at(&mut head[filled..], filled as u64).map_err(|e| self.io(e))?;
+            let read = self.content.read_at(&mut head[filled..], filled as u64)?;
             filled += read;
-            let complete = read == 0 && !self.follow;
+            let complete = read == 0 && !self.may_grow();
             let bytes = &head[..filled];
             let mark = if bytes.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len() } else { 0 };
             let undecided = filled < BYTE_ORDER_MARK.len() && BYTE_ORDER_MARK.starts_with(bytes) && !complete;
@@ -99,7 +106,7 @@ impl TextPartition {
         (self.offset > self.from).then(|| {
             let from = std::mem::replace(&mut self.from, self.offset);
             let (rows, positions, errors) = self.rows.finish();
-            let partition = self.path.clone();
+            let partition = self.partition.clone();
             Chunk { partition, from, to: self.offset, rows, positions, errors, bytes: self.offset - from }
         })
     }
@@ -108,12 +115,12 @@ impl TextPartition {
     fn fill(&mut self) -> Result<bool, ConnectorError> {
         let pending = self.end - self.start;
         let at = self.offset + pending as u64;
-        let length = self.file.metadata().map_err(|e| self.io(e))?.len();
-        if length < self.until.unwrap_or(at).max(at) {
-            let position = self.until.unwrap_or(self.from);
-            return Err(ConnectorError::HistoryLost { partition: self.path.clone(), position });
+        let length = self.content.length()?;
+        if length.is_some_and(|length| length < self.until.unwrap_or(at).max(at)) {
+            return Err(self.lost());
         }
-        let left = self.until.unwrap_or(length).saturating_sub(at);
+        let end = self.until.or(length);
+        let left = end.map_or(BLOCK_BYTES_MAX as u64, |end| end.saturating_sub(at));
         if left == 0 {
             // A quiet file holds no memory.
             if pending == 0 {
@@ -133,7 +140,10 @@ impl TextPartition {
         }
         let room = usize::try_from(left).unwrap_or(usize::MAX).min(self.buffer.len() - self.end);
         let target = &mut self.buffer[self.end..self.end + room];
-        let read = self.file.read_at(target, at).map_err(|e| io(&self.path, e))?;
+        let read = self.content.read_at(target, at)?;
+        if read == 0 && self.until.is_some() {
+            return Err(self.lost());
+        }
         self.end += read;
         self.untried = read > 0;
         Ok(read > 0)
@@ -147,36 +157,21 @@ impl TextPartition {
         Ok(size * 2)
     }
 
-    /// At the end of a followed file: is it still the file under its name? `End` if it was deleted.
-    fn still_there(&mut self) -> Result<Step, ConnectorError> {
-        let own = self.file.metadata().map_err(|e| self.io(e))?;
-        match std::fs::metadata(&self.path) {
-            Ok(named) if (named.dev(), named.ino()) == (own.dev(), own.ino()) => Ok(Step::Pending),
-            Ok(_) if self.from == 0 => {
-                // Nothing was read of the one that is gone.
-                self.file = File::open(&self.path).map_err(|e| self.io(e))?;
-                (self.offset, self.start, self.end, self.begun) = (0, 0, 0, false);
-                Ok(Step::Pending)
-            }
-            Ok(_) => Err(ConnectorError::HistoryLost { partition: self.path.clone(), position: self.from }),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Step::End),
-            Err(error) => Err(self.io(error)),
-        }
+    fn lost(&self) -> ConnectorError {
+        let position = self.until.unwrap_or(self.from);
+        ConnectorError::HistoryLost { partition: self.partition.clone(), position }
     }
 
-    fn io(&self, source: std::io::Error) -> ConnectorError {
-        io(&self.path, source)
+    /// More bytes may come behind those that are there.
+    fn may_grow(&self) -> bool {
+        self.follow && self.until.is_none() && self.content.may_grow()
     }
-}
-
-fn io(path: &str, source: std::io::Error) -> ConnectorError {
-    ConnectorError::Io { path: path.to_string(), source }
 }
 
 impl PartitionReader for TextPartition {
     fn read(&mut self, rows_max: usize) -> Result<Step, ConnectorError> {
         if !self.begun && !self.begin()? {
-            return self.still_there();
+            return Ok(Step::Pending);
         }
         loop {
             if self.untried
@@ -187,8 +182,11 @@ impl PartitionReader for TextPartition {
             if self.fill()? {
                 continue;
             }
-            if self.until.is_none() && self.follow {
-                return self.still_there();
+            if self.may_grow() {
+                return Ok(Step::Pending);
+            }
+            if self.until.is_none() && self.content.may_grow() && self.content.length()?.is_none() {
+                return Err(self.content.cut_short());
             }
             // No bytes follow: what is left is a record also without a line end.
             return Ok(match self.decode(true, rows_max) {
@@ -196,5 +194,13 @@ impl PartitionReader for TextPartition {
                 None => Step::End,
             });
         }
+    }
+
+    fn complete(&mut self) {
+        self.follow = false;
+    }
+
+    fn file(&self) -> Option<&File> {
+        Some(self.content.file())
     }
 }

@@ -36,9 +36,8 @@ pub(crate) struct ParquetRows {
 }
 
 impl ParquetFile {
-    /// Errors: `Io`, or `Corrupt` if there is no valid footer (yet).
-    pub fn open(path: &str) -> Result<Self, ConnectorError> {
-        let file = File::open(path).map_err(|source| ConnectorError::Io { path: path.to_string(), source })?;
+    /// Reads the footer of `file`, which was opened at `path`. Errors: `Corrupt` if there is no valid one (yet).
+    pub fn open(path: &str, file: File) -> Result<Self, ConnectorError> {
         // The schema in the footer is Parquet's own: no hints of the writer change how types are read.
         let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new());
         let metadata = metadata.map_err(|error| corrupt(path, error))?;

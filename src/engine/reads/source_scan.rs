@@ -125,7 +125,11 @@ fn read(
             ReadEvent::PartitionAdded(name) => {
                 admission.enter(&name, now_us());
             }
-            ReadEvent::PartitionEnded(_) => {}
+            ReadEvent::PartitionTroubled(trouble) => return Err(external(trouble.error)),
+            ReadEvent::PartitionIdentified { .. }
+            | ReadEvent::PartitionEnded(_)
+            | ReadEvent::PartitionRecovered(_)
+            | ReadEvent::Noted { .. } => {}
             ReadEvent::Idle if sender.is_closed() => return Ok(()),
             ReadEvent::Idle => {}
             ReadEvent::End => return Ok(()),

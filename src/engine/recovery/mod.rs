@@ -261,6 +261,8 @@ fn start(
         queries: Mutex::new(Some(queries)),
         next_id: payload.catalog.next_id.max(leftover).into(),
         late,
+        feed_threads: Default::default(),
+        outside: Default::default(),
         started_us: now_us(),
         ready: false.into(),
     });

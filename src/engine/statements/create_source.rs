@@ -10,6 +10,7 @@ use types::{SqlError, SqlState, ToSqlState};
 
 use super::{Context, keeping_tables, names, tag};
 use crate::api::Response;
+use crate::engine::Shared;
 use crate::recovery;
 use crate::session::Session;
 use crate::time::now_us;
@@ -17,7 +18,6 @@ use crate::time::now_us;
 pub(crate) async fn execute(session: &mut Session, create: &CreateSource, text: &str) -> Result<Response, SqlError> {
     let context = session.context();
     let shared = context.shared.clone();
-    let _ddl = shared.ddl.lock().await;
     let catalog = shared.catalog();
     let (schema, name) = names::split(&create.name)?;
     let schema = names::schema_or_default(&catalog, schema, &context.session.search_path)?;
@@ -54,7 +54,13 @@ pub(crate) async fn execute(session: &mut Session, create: &CreateSource, text: 
         building: None,
     };
     let configured = recovery::configure(&object, &body)?;
-    validate(&configured).await?;
+    // Before the lock: it may take as long as the file system likes.
+    validate(&shared, &configured).await?;
+    let _ddl = shared.ddl.lock().await;
+    names::schema_or_default(&shared.catalog(), Some(object.schema.clone()), &context.session.search_path)?;
+    if shared.catalog().find(Some(&object.schema), &object.name).is_some() {
+        return already_exists(session, &object.name, create.if_not_exists, "CREATE SOURCE");
+    }
     let mut body = complete_body(body, &configured);
     let time_column = body.watermark.as_ref().map(|w| w.column);
     let keeping = keeping_tables::of_source(session, &object, &configured.options, time_column)?;
@@ -71,10 +77,9 @@ pub(crate) async fn execute(session: &mut Session, create: &CreateSource, text: 
 }
 
 /// Looks at the outside world: missing files, unreadable directories.
-pub(crate) async fn validate(configured: &connectors::ConfiguredSource) -> Result<(), SqlError> {
+pub(crate) async fn validate(shared: &Shared, configured: &connectors::ConfiguredSource) -> Result<(), SqlError> {
     let checked = configured.config.clone();
-    let validated = tokio::task::spawn_blocking(move || checked.validate()).await;
-    validated.map_err(|e| SqlError::internal(e.to_string()))?.map_err(|e| e.to_sql_error())
+    shared.outside.run(move || checked.validate().map_err(|e| e.to_sql_error())).await
 }
 
 /// What IF NOT EXISTS makes of a name that is taken.

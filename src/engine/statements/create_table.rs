@@ -43,8 +43,9 @@ pub(crate) async fn execute(session: &mut Session, create: &CreateTable, text: &
     if create.options.iter().any(|(name, _)| name.eq_ignore_ascii_case("connector")) {
         let (object, configured) = with_connector(table, create, columns, generated, text)?;
         refuse_keeping(&configured.options)?;
-        validate(&configured).await?;
+        // The lock is not held for as long as the file system likes; `building` looks at the name again.
         drop(ddl);
+        validate(&shared, &configured).await?;
         let order = Order { source: Some(configured), ..Order::of(object) };
         return building::execute(session, &shared, order, "CREATE TABLE").await;
     }

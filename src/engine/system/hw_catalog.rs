@@ -11,6 +11,7 @@ use types::{WATERMARK_END, WATERMARK_NONE};
 use super::table::{Cell, Kind, table};
 use crate::engine::Shared;
 use crate::locks::{Mode, Resource};
+use crate::source_stats::Health;
 
 use Kind::{Bool, Int4, Int8, Text, Time};
 
@@ -146,21 +147,22 @@ fn sources(shared: &Shared) -> Arc<dyn TableSource> {
     let rows = sources.values().filter_map(|source| {
         let object = catalog.get(source.id)?;
         let reading = source.stats.read();
-        let status = match (&reading.failure, reading.ended, source.started()) {
-            (Some(_), _, _) => "failed",
-            (None, true, _) => "ended",
-            (None, false, true) if paused => "paused",
-            (None, false, true) => "running",
-            (None, false, false) => "idle",
+        let status = match (reading.health(), reading.ended, source.started()) {
+            (Health::Failed, _, _) => "failed",
+            (Health::Retrying, _, _) => "retrying",
+            (Health::Degraded, _, _) => "degraded",
+            (Health::Well, true, _) => "ended",
+            (Health::Well, false, true) if paused => "paused",
+            (Health::Well, false, true) => "running",
+            (Health::Well, false, false) => "idle",
         };
-        let error = match (&reading.failure, status) {
-            (Some(failure), _) => Some(failure.message.clone()),
-            (None, "paused") => {
-                let error = shared.memory_error();
-                Some([Some(error.message), error.detail].into_iter().flatten().collect::<Vec<_>>().join(": "))
-            }
-            _ => None,
+        let paused = || {
+            let error = shared.memory_error();
+            [Some(error.message), error.detail].into_iter().flatten().collect::<Vec<_>>().join(": ")
         };
+        let error = reading.error().or_else(|| (status == "paused").then(paused));
+        let next = reading.next_try();
+        let (attempts, next_try) = (next.map(|next| next.attempts), next.and_then(|next| next.next_try_us));
         Some(vec![
             Cell::Int(source.id.0.into()),
             object.schema.as_str().into(),
@@ -172,6 +174,9 @@ fn sources(shared: &Shared) -> Arc<dyn TableSource> {
             Cell::Int(reading.counters.bytes as i64),
             Cell::Int(reading.counters.errors as i64),
             Cell::Int(reading.counters.late as i64),
+            Cell::Int(attempts.unwrap_or(0).into()),
+            next_try.map_or(Cell::Null, Cell::Time),
+            Cell::Int(reading.given_up() as i64),
         ])
     });
     let rows = rows.collect();
@@ -188,6 +193,9 @@ fn sources(shared: &Shared) -> Arc<dyn TableSource> {
             ("bytes", Int8),
             ("malformed", Int8),
             ("late", Int8),
+            ("attempts", Int8),
+            ("next_try", Time),
+            ("inputs_given_up", Int8),
         ],
         rows,
     )
