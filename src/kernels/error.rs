@@ -169,10 +169,38 @@ fn from_message(message: &str, otherwise: SqlState) -> KernelError {
         let message = format!("invalid input syntax for type {}: \"{value}\"", postgres_types_in(data_type));
         return KernelError::evaluation(SqlState::InvalidTextRepresentation, message);
     }
+    if let Some((state, words)) = in_words_of_postgres(&lower) {
+        return KernelError::evaluation(state, words);
+    }
     if lower.contains("overflow") || lower.contains("out of range") || lower.contains("too large to store") {
         return overflow(message);
     }
     KernelError::evaluation(otherwise, first_line(message))
+}
+
+/// Failures that Postgres has a state of its own for, by the libraries' words in lowercase.
+fn in_words_of_postgres(lower: &str) -> Option<(SqlState, String)> {
+    let found = |words: &str| lower.contains(words);
+    let (state, words) = if found("limit must be >= 0") {
+        (SqlState::InvalidRowCountInLimitClause, "LIMIT must not be negative")
+    } else if found("offset must be >=") || found("offset must be non-negative") {
+        (SqlState::InvalidRowCountInResultOffsetClause, "OFFSET must not be negative")
+    } else if found("negative substring length") || found("negative count not allowed") {
+        (SqlState::SubstringError, "negative substring length not allowed")
+    } else if found("square root of a negative") {
+        (SqlState::InvalidArgumentForPowerFunction, "cannot take square root of a negative number")
+    } else if found("logarithm of a negative") {
+        (SqlState::InvalidArgumentForLogarithm, "cannot take logarithm of a negative number")
+    } else if found("logarithm of zero") {
+        (SqlState::InvalidArgumentForLogarithm, "cannot take logarithm of zero")
+    } else if found("regex parse error") || found("regular expression did not compile") || found("regex compilation") {
+        (SqlState::InvalidRegularExpression, "invalid regular expression")
+    } else if found("unable to parse date from") {
+        (SqlState::DatetimeFieldOverflow, "date field value out of range")
+    } else {
+        return None;
+    };
+    Some((state, words.to_string()))
 }
 
 /// Of `Cannot cast string 'x' to value of Int64 type`.

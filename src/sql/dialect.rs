@@ -103,9 +103,33 @@ impl Dialect for HighwaterDialect {
         true
     }
 
+    /// IS DISTINCT FROM binds tighter than AND, as every IS; BETWEEN SYMMETRIC takes its bounds in either order.
+    fn parse_infix(&self, parser: &mut Parser, expr: &Expr, _precedence: u8) -> Option<Result<Expr, ParserError>> {
+        let left = Box::new(expr.clone());
+        let is = POSTGRES.prec_value(Precedence::Is);
+        if parser.parse_keywords(&[Keyword::IS, Keyword::DISTINCT, Keyword::FROM]) {
+            return Some(parser.parse_subexpr(is).map(|right| Expr::IsDistinctFrom(left, Box::new(right))));
+        }
+        if parser.parse_keywords(&[Keyword::IS, Keyword::NOT, Keyword::DISTINCT, Keyword::FROM]) {
+            return Some(parser.parse_subexpr(is).map(|right| Expr::IsNotDistinctFrom(left, Box::new(right))));
+        }
+        if parser.parse_keywords(&[Keyword::BETWEEN, Keyword::SYMMETRIC]) {
+            return Some(parser.parse_between(*left, false).map(either_order));
+        }
+        if parser.parse_keywords(&[Keyword::NOT, Keyword::BETWEEN, Keyword::SYMMETRIC]) {
+            let between = parser.parse_between(*left, false).map(either_order);
+            let not = |expr| Expr::UnaryOp { op: ast::UnaryOperator::Not, expr: Box::new(expr) };
+            return Some(between.map(|between| Expr::Nested(Box::new(not(between)))));
+        }
+        None
+    }
+
     /// `TABLE name [PARTITION BY a, b]` as an argument of a window table function; `RUNNING f(…)` and `FINAL f(…)`, which
-    /// become calls of functions of that name.
+    /// become calls of functions of that name; literals that continue on the next line.
     fn parse_prefix(&self, parser: &mut Parser) -> Option<Result<Expr, ParserError>> {
+        if let Some(text) = continued_literal(parser) {
+            return Some(Ok(Expr::Value(ast::Value::SingleQuotedString(text).into())));
+        }
         let semantics = ["running", "final"].into_iter().find(|word| tokens::at(parser, word));
         if let Some(semantics) = semantics
             && matches!(parser.peek_nth_token_ref(1).token, Token::Word(_))
@@ -136,6 +160,35 @@ fn emit_clause_begins(parser: &Parser) -> bool {
     tokens::is_word(&parser.get_current_token().token, "EMIT")
         && tokens::is_word(&parser.peek_nth_token_ref(0).token, "ON")
         && tokens::is_word(&parser.peek_nth_token_ref(1).token, "WINDOW")
+}
+
+/// `x BETWEEN a AND b` as `(x BETWEEN a AND b OR x BETWEEN b AND a)`.
+fn either_order(between: Expr) -> Expr {
+    let Expr::Between { expr, negated, low, high } = &between else { return between };
+    let swapped = Expr::Between { expr: expr.clone(), negated: *negated, low: high.clone(), high: low.clone() };
+    let op = ast::BinaryOperator::Or;
+    Expr::Nested(Box::new(Expr::BinaryOp { left: Box::new(between), op, right: Box::new(swapped) }))
+}
+
+/// `'a'` and `'b'` on the line below are `'ab'`, as the standard has it. `None` if nothing continues.
+fn continued_literal(parser: &mut Parser) -> Option<String> {
+    let continues = |parser: &Parser| {
+        let (this, next) = (parser.peek_nth_token_ref(0), parser.peek_nth_token_ref(1));
+        matches!((&this.token, &next.token), (Token::SingleQuotedString(_), Token::SingleQuotedString(_)))
+            && next.span.start.line > this.span.end.line
+    };
+    if !continues(parser) {
+        return None;
+    }
+    let mut text = String::new();
+    loop {
+        let more = continues(parser);
+        let Token::SingleQuotedString(part) = parser.next_token().token else { return Some(text) };
+        text.push_str(&part);
+        if !more {
+            return Some(text);
+        }
+    }
 }
 
 /// The result is `(SELECT * FROM name DISTRIBUTE BY a, b)`; `window_call.rs` takes the keys out of it again.

@@ -106,22 +106,31 @@ pub(crate) fn out_of_range(data_type: &DataType) -> KernelError {
     KernelError::evaluation(SqlState::NumericValueOutOfRange, message)
 }
 
-/// Looks closer only if some result is infinite or NaN, which finite data never is.
+/// Looks closer only if some result is infinite or NaN, which finite data never is, or a product or quotient is zero.
 fn check_floats(left: &dyn Datum, op: Operator, right: &dyn Datum, result: &ArrayRef) -> Result<(), KernelError> {
     let as_f64 = |array: &dyn Array| cast(array, &DataType::Float64).expect("floats widen to f64");
     let wide = as_f64(result);
     let values = wide.as_primitive::<Float64Type>();
-    if values.values().iter().all(|v| v.is_finite()) {
+    let scales = matches!(op, Operator::Multiply | Operator::Divide);
+    if values.values().iter().all(|v| v.is_finite() && !(scales && *v == 0.0)) {
         return Ok(());
     }
     let ((l, l_scalar), (r, r_scalar)) = (left.get(), right.get());
     let (l, r) = (as_f64(l), as_f64(r));
     let (l, r) = (l.as_primitive::<Float64Type>(), r.as_primitive::<Float64Type>());
     for (row, value) in values.iter().enumerate() {
-        let Some(value) = value.filter(|v| !v.is_finite()) else { continue };
+        let Some(value) = value.filter(|v| !v.is_finite() || *v == 0.0) else { continue };
         let (a, b) = (l.value(if l_scalar { 0 } else { row }), r.value(if r_scalar { 0 } else { row }));
         if matches!(op, Operator::Divide | Operator::Modulo) && b == 0.0 && !a.is_nan() {
             return Err(division_by_zero());
+        }
+        let vanished = match op {
+            Operator::Multiply => a != 0.0 && b != 0.0,
+            Operator::Divide => a != 0.0 && b.is_finite(),
+            _ => false,
+        };
+        if value == 0.0 && vanished {
+            return Err(KernelError::evaluation(SqlState::NumericValueOutOfRange, "value out of range: underflow"));
         }
         if value.is_infinite() && a.is_finite() && b.is_finite() {
             return Err(KernelError::evaluation(SqlState::NumericValueOutOfRange, "value out of range: overflow"));

@@ -90,6 +90,9 @@ pub fn cast_array(array: &ArrayRef, to: &DataType, try_cast: bool) -> Result<Arr
         return arrow_cast(array, to, try_cast);
     }
     let lenient = cast_leniently(array, to)?;
+    if from.is_string() && to.is_floating() && !try_cast {
+        check_float_texts(array, &lenient, to)?;
+    }
     if try_cast || lenient.logical_null_count() == array.logical_null_count() {
         return Ok(lenient);
     }
@@ -187,6 +190,31 @@ fn days_and_time(durations: &ArrayRef) -> Result<ArrayRef, KernelError> {
     let interval =
         |micros: i64| IntervalMonthDayNano::new(0, (micros / DAY_MICROS) as i32, micros % DAY_MICROS * 1_000);
     Ok(Arc::new(micros.unary::<_, IntervalMonthDayNanoType>(interval)))
+}
+
+/// A number that became infinite, or zero, is one that the type doesn't hold.
+fn check_float_texts(texts: &ArrayRef, floats: &ArrayRef, to: &DataType) -> Result<(), KernelError> {
+    let wide = arrow_cast(floats, &DataType::Float64, true)?;
+    let values = wide.as_primitive::<Float64Type>();
+    let suspicious = |value: f64| value.is_infinite() || value == 0.0;
+    if !values.iter().flatten().any(suspicious) {
+        return Ok(());
+    }
+    let texts = arrow_cast(texts, &DataType::Utf8, true)?;
+    for (text, value) in texts.as_string::<i32>().iter().zip(values) {
+        let (Some(text), Some(value)) = (text.map(str::trim), value) else { continue };
+        let mantissa = text.split(['e', 'E']).next().unwrap_or(text);
+        let lost = match value.is_infinite() {
+            // `inf` has no digits.
+            true => text.contains(|c: char| c.is_ascii_digit()),
+            false => value == 0.0 && mantissa.contains(|c: char| ('1'..='9').contains(&c)),
+        };
+        if lost {
+            let message = format!("\"{text}\" is out of range for type {}", postgres_type_name(to));
+            return Err(KernelError::evaluation(SqlState::NumericValueOutOfRange, message));
+        }
+    }
+    Ok(())
 }
 
 fn arrow_cast(array: &ArrayRef, to: &DataType, safe: bool) -> Result<ArrayRef, KernelError> {

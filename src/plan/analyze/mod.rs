@@ -9,6 +9,9 @@ mod expressions;
 mod own_functions;
 mod postgres_types;
 mod session_partition;
+mod set_operations;
+mod subqueries;
+mod true_filters;
 
 use std::sync::Arc;
 
@@ -21,7 +24,6 @@ use datafusion_optimizer::decorrelate_lateral_join::DecorrelateLateralJoin;
 use datafusion_optimizer::decorrelate_predicate_subquery::DecorrelatePredicateSubquery;
 use datafusion_optimizer::eliminate_cross_join::EliminateCrossJoin;
 use datafusion_optimizer::eliminate_duplicated_expr::EliminateDuplicatedExpr;
-use datafusion_optimizer::eliminate_filter::EliminateFilter;
 use datafusion_optimizer::eliminate_group_by_constant::EliminateGroupByConstant;
 use datafusion_optimizer::eliminate_outer_join::EliminateOuterJoin;
 use datafusion_optimizer::extract_equijoin_predicate::ExtractEquijoinPredicate;
@@ -38,11 +40,13 @@ use crate::PlanError;
 
 pub(crate) use expressions::rewrite_expressions;
 
-/// Resolves grouping functions, our own functions, Postgres' types, the keys of sessions, coerces types and folds
+/// Resolves grouping functions, set operations of copies, subqueries in conditions, our own functions, Postgres' types, the keys of sessions, coerces types and folds
 /// constants.
 pub(crate) fn analyze(plan: LogicalPlan, options: &ConfigOptions) -> Result<LogicalPlan, PlanError> {
     let rules: Vec<Arc<dyn AnalyzerRule + Send + Sync>> = vec![
         Arc::new(ResolveGroupingFunction::new()),
+        Arc::new(set_operations::SetOperationsOfCopies),
+        Arc::new(subqueries::SubqueriesInConditions),
         Arc::new(own_functions::OwnFunctions),
         Arc::new(postgres_types::PostgresTypes),
         Arc::new(session_partition::SessionPartition),
@@ -68,7 +72,7 @@ pub(crate) fn optimize_for_stream(plan: LogicalPlan) -> Result<LogicalPlan, Plan
         Arc::new(DecorrelateLateralJoin::new()),
         Arc::new(ExtractEquijoinPredicate::new()),
         Arc::new(EliminateDuplicatedExpr::new()),
-        Arc::new(EliminateFilter::new()),
+        Arc::new(true_filters::TrueFilters),
         Arc::new(EliminateCrossJoin::new()),
         Arc::new(EliminateOuterJoin::new()),
         Arc::new(PushDownFilter::new()),

@@ -14,6 +14,7 @@ use datafusion_expr::planner::{ContextProvider, ExprPlanner, RelationPlanner, Ty
 use datafusion_expr::{
     AggregateUDF, Expr, HigherOrderUDF, LogicalPlan, LogicalPlanBuilder, ScalarUDF, TableSource, WindowUDF,
 };
+use sql::ast;
 use types::SqlState;
 
 use super::catalog_syntax::ARRAY_SUBQUERY;
@@ -107,6 +108,22 @@ impl Context {
                 Ok(Arc::new(RelationSource { id: object.id, schema: planned_schema(object), role: ScanRole::Plain }))
             }
         }
+    }
+
+    /// The columns of the relation of this name; `None` if there is none.
+    pub fn columns_of(&self, name: &ast::ObjectName) -> Option<Vec<String>> {
+        let parts: Option<Vec<&ast::Ident>> = name.0.iter().map(|part| part.as_ident()).collect();
+        let fold = |ident: &ast::Ident| match ident.quote_style {
+            Some(_) => ident.value.clone(),
+            None => ident.value.to_lowercase(),
+        };
+        let reference = match parts?.as_slice() {
+            [table] => TableReference::bare(fold(table)),
+            [schema, table] => TableReference::partial(fold(schema), fold(table)),
+            _ => return None,
+        };
+        let source = self.resolve(&reference).ok()?;
+        Some(source.schema().fields().iter().map(|field| field.name().clone()).collect())
     }
 
     fn expand_view(

@@ -20,6 +20,7 @@ mod match_relation;
 pub(crate) mod names;
 mod prepare;
 pub mod subquery;
+mod using_columns;
 mod window_relation;
 pub mod wire_type;
 
@@ -66,7 +67,7 @@ impl Binder {
     ) -> Result<LogicalPlan, PlanError> {
         match self.query_with(query, parameters, values, false) {
             // Postgres lets result columns share a name; the binder doesn't. Give them internal ones.
-            Err(error) if error.sql_state() == SqlState::DuplicateColumn => {
+            Err(error) if [SqlState::DuplicateColumn, SqlState::AmbiguousColumn].contains(&error.sql_state()) => {
                 self.query_with(query, parameters, values, true).map_err(|_| error)
             }
             planned => planned,
@@ -81,7 +82,7 @@ impl Binder {
         distinct_names: bool,
     ) -> Result<LogicalPlan, PlanError> {
         let mut query = query.clone();
-        prepare::prepare_query(&mut query, distinct_names)?;
+        prepare::prepare_query(&mut query, distinct_names, &|name| self.context.columns_of(name))?;
         let declared =
             parameters.iter().map(|p| p.clone().map(|t| Arc::new(Field::new("", t, true)))).collect::<Vec<_>>();
         // An all-unknown list would make every placeholder beyond it an error.

@@ -6,6 +6,7 @@ use std::ops::ControlFlow;
 
 use sql::ast::{self, Expr, VisitMut, VisitorMut};
 
+use super::using_columns::{ColumnsOf, merge_using};
 use super::wire_type::catalog_type_name;
 use super::{catalog_syntax, flink_syntax};
 use crate::PlanError;
@@ -14,12 +15,17 @@ use crate::PlanError;
 pub(super) const REPEATED: char = '\u{1}';
 
 /// `distinct_names`: columns that repeat a name get an internal one, see [`REPEATED`].
-pub(crate) fn prepare_query(query: &mut ast::Query, distinct_names: bool) -> Result<(), PlanError> {
-    finish(query.visit(&mut Prepare { distinct_names }))
+/// `columns_of`: those of catalog relations.
+pub(crate) fn prepare_query(
+    query: &mut ast::Query,
+    distinct_names: bool,
+    columns_of: &ColumnsOf,
+) -> Result<(), PlanError> {
+    finish(query.visit(&mut Prepare { distinct_names, columns_of, with: BTreeSet::new() }))
 }
 
 pub(crate) fn prepare_expr(expr: &mut Expr) -> Result<(), PlanError> {
-    finish(expr.visit(&mut Prepare { distinct_names: false }))
+    finish(expr.visit(&mut Prepare { distinct_names: false, columns_of: &|_| None, with: BTreeSet::new() }))
 }
 
 fn finish(flow: ControlFlow<PlanError>) -> Result<(), PlanError> {
@@ -29,18 +35,26 @@ fn finish(flow: ControlFlow<PlanError>) -> Result<(), PlanError> {
     }
 }
 
-struct Prepare {
+struct Prepare<'a> {
     distinct_names: bool,
+    columns_of: &'a ColumnsOf<'a>,
+    /// Names of WITH, which hide those of the catalog.
+    with: BTreeSet<String>,
 }
 
-impl VisitorMut for Prepare {
+impl VisitorMut for Prepare<'_> {
     type Break = PlanError;
 
     fn pre_visit_query(&mut self, query: &mut ast::Query) -> ControlFlow<PlanError> {
         if !query.locks.is_empty() {
             query.locks.clear();
         }
-        match fetch_as_limit(query) {
+        self.with.extend(query.with.iter().flat_map(|with| &with.cte_tables).map(|cte| fold(&cte.alias.name)));
+        let columns_of = |name: &ast::ObjectName| match self.with.contains(&catalog_syntax::last_name(name)) {
+            true => None,
+            false => (self.columns_of)(name),
+        };
+        match merge_using(query, &columns_of).and_then(|()| fetch_as_limit(query)) {
             Ok(()) => ControlFlow::Continue(()),
             Err(error) => ControlFlow::Break(error),
         }

@@ -215,3 +215,36 @@ fn a_scalar_subquery_is_a_join() {
         "#]],
     );
 }
+
+#[test]
+fn not_in_with_nulls_is_three_anti_joins() {
+    check_view(
+        r#"SELECT id FROM account WHERE small NOT IN (SELECT v FROM log)"#,
+        expect![[r#"
+            materialize by [id] (retracting; key [id]; keeps the rows of the relation)
+              exchange by [id]
+                project [id] (retracting; key [id])
+                  anti join on [small is null] = [__any] (retracting; key [id]; keeps left rows, for ever; right rows, for ever)
+                    exchange by [small is null]
+                      project [id, small, small is null] (retracting; key [id])
+                        anti join of all pairs (retracting; key [id]; keeps left rows, for ever; right rows, for ever)
+                          exchange to one worker
+                            project [id, small] (retracting; key [id])
+                              anti join on [small::bigint] = [v] (retracting; key [id]; keeps left rows, for ever; right rows, for ever)
+                                exchange by [small::bigint]
+                                  project [id, small, small::bigint] (retracting; key [id])
+                                    input account [id, small] (retracting; key [id])
+                                exchange by [v]
+                                  input log [v] (retracting)
+                          exchange to one worker
+                            project [] where v is null (retracting)
+                              input log [v] (retracting)
+                    aggregate [__any]: distinct (retracting; key [__any]; keeps one row per group, for ever)
+                      exchange by [__any]
+                        partial aggregate [__any]: distinct (per batch)
+                          project [true as __any] (retracting)
+                            input log [k] (retracting)
+            NOTICE: "anti join of all pairs" has no equal keys: it runs on one worker
+        "#]],
+    );
+}
