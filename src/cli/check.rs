@@ -107,7 +107,7 @@ fn steps(statement: &Statement, text: &str) -> Vec<Step> {
         | Statement::Wait
         | Statement::Refresh { .. }
         | Statement::CancelJobs { .. }
-        | Statement::Begin(_)
+        | Statement::Begin { .. }
         | Statement::Commit
         | Statement::Rollback
         | Statement::Savepoint { .. }

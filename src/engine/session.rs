@@ -167,6 +167,7 @@ impl Session {
         statement: Arc<ParsedStatement>,
         parameter_types: Vec<Option<DataType>>,
     ) -> Result<Prepared, SqlError> {
+        self.check_not_failed(&statement.statement)?;
         let described = statements::describe(&self.context(), self, &statement.statement, &parameter_types)?;
         Ok(Prepared { statement, described })
     }
@@ -193,13 +194,17 @@ impl Session {
         Box::pin(self.run(statement, vec![]))
     }
 
-    async fn run(&mut self, statement: Arc<ParsedStatement>, parameters: Vec<ArrayRef>) -> Result<Response, SqlError> {
-        if self.transaction.status() == TransactionStatus::Failed && !ends_transaction(&statement.statement) {
-            return Err(SqlError::new(
-                SqlState::InFailedSqlTransaction,
-                "current transaction is aborted, commands ignored until end of transaction block",
-            ));
+    /// 25P02 for all that doesn't end a failed block, before anything of it is looked at, as in Postgres.
+    fn check_not_failed(&self, statement: &Statement) -> Result<(), SqlError> {
+        if self.transaction.status() != TransactionStatus::Failed || ends_transaction(statement) {
+            return Ok(());
         }
+        let message = "current transaction is aborted, commands ignored until end of transaction block";
+        Err(SqlError::new(SqlState::InFailedSqlTransaction, message))
+    }
+
+    async fn run(&mut self, statement: Arc<ParsedStatement>, parameters: Vec<ArrayRef>) -> Result<Response, SqlError> {
+        self.check_not_failed(&statement.statement)?;
         self.adopt_settings();
         // Until the statement has failed, was cancelled, or its rows are out.
         let running = self.registration.start(&statement.text);

@@ -125,7 +125,7 @@ where
         | Statement::Wait
         | Statement::Refresh { .. }
         | Statement::CancelJobs { .. }
-        | Statement::Begin(_)
+        | Statement::Begin { .. }
         | Statement::SetTransaction { .. }
         | Statement::Commit
         | Statement::Rollback

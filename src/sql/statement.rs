@@ -62,7 +62,11 @@ pub enum Statement {
     CancelJobs {
         ids: Vec<u32>,
     },
-    Begin(TransactionModes),
+    /// `BEGIN`, or `START TRANSACTION`, whose tag is another.
+    Begin {
+        modes: TransactionModes,
+        start: bool,
+    },
     /// SET TRANSACTION, or what the session's transactions start with.
     SetTransaction {
         session: bool,

@@ -12,11 +12,11 @@ pub(crate) fn parse(p: &mut Parser) -> Parsed<Statement> {
     match accept_one(p, &["BEGIN", "START", "COMMIT", "END", "ROLLBACK", "ABORT", "SAVEPOINT", "RELEASE"]) {
         Some("BEGIN") => {
             accept_one(p, &["WORK", "TRANSACTION"]);
-            Ok(Statement::Begin(parse_modes(p)?))
+            Ok(Statement::Begin { modes: parse_modes(p)?, start: false })
         }
         Some("START") => {
             expect(p, "TRANSACTION")?;
-            Ok(Statement::Begin(parse_modes(p)?))
+            Ok(Statement::Begin { modes: parse_modes(p)?, start: true })
         }
         Some("SAVEPOINT") => savepoint(p, SavepointAction::Define),
         Some("RELEASE") => {

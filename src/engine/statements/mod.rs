@@ -189,7 +189,7 @@ async fn dispatch(
         Statement::CancelJobs { ids } => settings::cancel_jobs(session, ids),
         Statement::Unlisten => tag("UNLISTEN"),
         Statement::DiscardAll => settings::discard_all(session).await,
-        Statement::Begin(modes) => transaction::begin(session, modes),
+        Statement::Begin { modes, start } => transaction::begin(session, modes, *start),
         Statement::SetTransaction { session: all, modes } => transaction::set_transaction(session, *all, modes),
         Statement::Commit => transaction::commit(session).await,
         Statement::Rollback => transaction::rollback(session),

@@ -11,13 +11,14 @@ use crate::api::{Response, TransactionStatus};
 use crate::parameters::Parameters;
 use crate::session::Session;
 
-pub(crate) fn begin(session: &mut Session, modes: &TransactionModes) -> Result<Response, SqlError> {
+/// The tag is the statement that the client wrote.
+pub(crate) fn begin(session: &mut Session, modes: &TransactionModes, start: bool) -> Result<Response, SqlError> {
     match session.transaction.begin() {
         true => settings::begin_block(session),
         false => session.warning(SqlState::ActiveSqlTransaction, "there is already a transaction in progress"),
     }
     set_modes(session, modes)?;
-    tag("BEGIN")
+    tag(if start { "START TRANSACTION" } else { "BEGIN" })
 }
 
 /// SET TRANSACTION of the open block, or SET SESSION CHARACTERISTICS for those that come.
@@ -150,7 +151,8 @@ fn warn_of_definitions(session: &mut Session, committed: bool) {
 
 /// Journals the transaction's writes as one entry; a failed block rolls back, as in Postgres.
 pub(crate) async fn commit(session: &mut Session) -> Result<Response, SqlError> {
-    if session.transaction.status() == TransactionStatus::Idle {
+    let outside = session.transaction.status() == TransactionStatus::Idle;
+    if outside {
         session.warning(SqlState::NoActiveSqlTransaction, "there is no transaction in progress");
     }
     let work = session.transaction.end();
@@ -162,6 +164,8 @@ pub(crate) async fn commit(session: &mut Session) -> Result<Response, SqlError> 
             session.commit(work).await?;
             tag("COMMIT")
         }
+        // Nothing was open, so nothing was undone.
+        None if outside => tag("COMMIT"),
         None => tag("ROLLBACK"),
     }
 }

@@ -224,9 +224,9 @@ fn transactions() {
          ROLLBACK; ABORT; SAVEPOINT a; RELEASE a; RELEASE SAVEPOINT a; ROLLBACK TO a; ROLLBACK TRANSACTION TO SAVEPOINT a;
          COMMIT AND NO CHAIN",
         expect![[r#"
-            Begin(TransactionModes { isolation: None, read_only: None, deferrable: None })
-            Begin(TransactionModes { isolation: Some("serializable"), read_only: Some(true), deferrable: Some(true) })
-            Begin(TransactionModes { isolation: None, read_only: Some(false), deferrable: None })
+            Begin { modes: TransactionModes { isolation: None, read_only: None, deferrable: None }, start: false }
+            Begin { modes: TransactionModes { isolation: Some("serializable"), read_only: Some(true), deferrable: Some(true) }, start: false }
+            Begin { modes: TransactionModes { isolation: None, read_only: Some(false), deferrable: None }, start: true }
             Commit
             Commit
             Rollback
