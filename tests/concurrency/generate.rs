@@ -18,6 +18,8 @@ const SAVEPOINTS: [&str; 2] = ["s", "t"];
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reach {
     All,
+    /// All but ON CONFLICT.
+    Blocks,
     /// One statement each, without blocks: nobody ever waits.
     Autocommit,
 }
@@ -29,6 +31,7 @@ pub fn schedule(seed: u64, number: u64, reach: Reach) -> Schedule {
     let sessions = *[2, 2, 3, 3, 3, 4, 5, 6].choose(&mut rng).expect("several");
     let style = Style {
         keys: rng.random_range(1..=4),
+        conflicts: true,
         upserts: true,
         wide: *[0.0, 0.05, 0.2, 0.5].choose(&mut rng).expect("four"),
     };
@@ -66,8 +69,9 @@ impl Writer {
 
     fn statement(&mut self) -> Statement {
         let table = self.tables.choose(&mut self.rng).expect("a schedule has tables");
+        let conflicts = self.reach != Reach::Blocks;
         let upserts = self.reach == Reach::All;
-        random(&mut self.rng, Style { upserts, ..self.style }, table, &self.tables)
+        random(&mut self.rng, Style { conflicts, upserts, ..self.style }, table, &self.tables)
     }
 
     fn outside(&mut self, session: usize) -> (Request, bool) {

@@ -1,8 +1,7 @@
 //! One of two servers as a schedule meets it: sessions, tables of its own, and the answer to "who is blocked now?".
 //!
 //! Nothing is decided by waiting a while. PostgreSQL tells a client that its statement waits for a lock, and `pg_locks`
-//! that it still does: releasing a lock and granting it to the next is one step there. Highwater shows in
-//! `pg_stat_activity` who waits.
+//! that it still does: releasing a lock and granting it to the next is one step there. Highwater's `pg_locks` says it too.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -356,10 +355,10 @@ impl Side {
     /// Highwater: waits until this session is seen waiting for a lock, or has ended.
     pub async fn settle_blocked(&mut self, session: usize, ended: &mut Ended) {
         let pid = self.sessions[session].0.pid;
-        let sql = format!("SELECT count(*) FROM pg_stat_activity WHERE pid = {pid} AND wait_event_type = 'Lock'");
+        let sql = format!("SELECT count(*) > 0 FROM pg_locks WHERE pid = {pid} AND NOT granted");
         let deadline = tokio::time::Instant::now() + PATIENCE;
         while self.blocked(session) {
-            if rows(&self.monitor, &sql).await.is_ok_and(|found| found[0][0].as_deref() == Some("1")) {
+            if rows(&self.monitor, &sql).await.is_ok_and(|found| found[0][0].as_deref() == Some("t")) {
                 return;
             }
             if tokio::time::Instant::now() > deadline {

@@ -27,7 +27,9 @@ pub struct Style {
     pub keys: usize,
     /// The share of statements over several rows. While one of them waits the others can only end their blocks.
     pub wide: f64,
-    /// Whether there is ON CONFLICT DO UPDATE.
+    /// Whether there is ON CONFLICT.
+    pub conflicts: bool,
+    /// And DO UPDATE.
     pub upserts: bool,
 }
 
@@ -96,7 +98,7 @@ fn insert(rng: &mut StdRng, style: Style, table: &Table) -> Statement {
     let rows: Vec<String> = (0..count).map(|_| row(rng, style, table)).collect();
     let mut sql = format!("INSERT INTO {} VALUES {}", table.name, rows.join(", "));
     let key: Vec<&str> = table.key.iter().map(|column| column.name).collect();
-    if !key.is_empty() {
+    if !key.is_empty() && style.conflicts {
         let target = format!("({})", key.join(", "));
         let name = table.name;
         sql += &match rng.random_range(0..100) {

@@ -237,9 +237,13 @@ pub struct Address {
 }
 
 impl Address {
+    /// For `tokio_postgres::connect`.
+    pub fn configuration(&self) -> String {
+        format!("host=127.0.0.1 port={} user=highwater dbname=highwater", self.port)
+    }
+
     pub async fn connect(&self) -> Result<Client, tokio_postgres::Error> {
-        let configuration = format!("host=127.0.0.1 port={} user=highwater dbname=highwater", self.port);
-        let (client, connection) = tokio_postgres::connect(&configuration, NoTls).await?;
+        let (client, connection) = tokio_postgres::connect(&self.configuration(), NoTls).await?;
         // Ends with the client, or with the server.
         tokio::spawn(connection);
         Ok(client)
@@ -254,11 +258,20 @@ impl Address {
         assert_eq!(closed, 0, "a cancel request has no other answer");
     }
 
+    /// As `cancel`, of a server that may be gone.
+    pub async fn try_cancel(&self, token: &CancelToken) {
+        if let Ok(mut stream) = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).await
+            && token.cancel_query_raw(&mut stream, NoTls).await.is_ok()
+        {
+            // Closed when the request was served, or with the server.
+            let _ = stream.read(&mut [0]).await;
+        }
+    }
+
     /// With the messages of the notices and warnings that come.
     pub async fn connect_with_notices(&self) -> (Client, UnboundedReceiver<String>) {
-        let configuration = format!("host=127.0.0.1 port={} user=highwater dbname=highwater", self.port);
         let (client, mut connection) =
-            tokio_postgres::connect(&configuration, NoTls).await.expect("it accepts clients");
+            tokio_postgres::connect(&self.configuration(), NoTls).await.expect("it accepts clients");
         let (sender, notices) = unbounded_channel();
         let mut messages = futures::stream::poll_fn(move |ctx| connection.poll_message(ctx));
         tokio::spawn(async move {

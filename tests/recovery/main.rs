@@ -5,6 +5,7 @@
 //!
 //! Nothing here waits for a fixed time in order to be right; the random pauses only choose where a kill falls.
 
+mod accounts;
 mod bank;
 mod building;
 mod clicks;
@@ -18,6 +19,7 @@ mod memory_limit;
 #[path = "../process/mod.rs"]
 mod process;
 mod resume;
+mod rotating;
 mod stock;
 mod stored;
 mod views;

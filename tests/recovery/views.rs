@@ -1,5 +1,6 @@
 //! The views that must survive: over the file, over the generated stream, over tables.
 
+use crate::accounts;
 use crate::inputs::Bids;
 
 /// A view and, for comparison, the query it stands for.
@@ -11,7 +12,7 @@ pub struct View {
 }
 
 impl View {
-    fn new(name: &str, query: impl Into<String>) -> View {
+    pub fn new(name: &str, query: impl Into<String>) -> View {
         View { name: name.to_string(), query: query.into(), on_close: false }
     }
 
@@ -113,7 +114,8 @@ pub const TABLES: [&str; 5] = [
 
 /// Over the tables.
 pub fn of_tables() -> Vec<View> {
-    vec![
+    let mut views = accounts::views();
+    views.extend([
         View::new(
             "t_writers",
             "SELECT writer, count(*) AS n, sum(amount) AS total, max(id) AS last FROM ledger GROUP BY writer",
@@ -144,7 +146,8 @@ pub fn of_tables() -> Vec<View> {
             "SELECT page, window_start, window_end, count(*) AS n FROM \
              SESSION(TABLE clicks PARTITION BY page, DESCRIPTOR(at), INTERVAL '1' SECOND) GROUP BY page, window_start, window_end",
         ),
-    ]
+    ]);
+    views
 }
 
 /// Emitted once per closed window of `clicks`; `clicks.rs` knows which windows have closed.
