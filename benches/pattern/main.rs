@@ -56,8 +56,8 @@ fn main() {
     let only = argument("--query");
     let (catalog, tables) = data::generate(events);
     println!("row patterns, {events} events in memory, 1 worker, epochs of 65,536 rows");
-    println!("| pattern | view | rows in | matches | M rows/s and core | CPU s |");
-    println!("|---|---|---|---|---|---|");
+    println!("| pattern | view | rows in | matches | M rows/s and core | CPU s | wall s |");
+    println!("|---|---|---|---|---|---|---|");
     for (name, text) in QUERIES.into_iter().filter(|(name, _)| only.as_deref().is_none_or(|only| only == *name)) {
         let mut matches = vec![];
         for emit_on_window_close in [true, false] {
@@ -66,11 +66,14 @@ fn main() {
             match stream::run(&catalog, &tables, text, options) {
                 Ok(done) => {
                     let rate = done.rows_in as f64 / done.measured.cpu_s / 1e6;
-                    let cpu_s = done.measured.cpu_s;
-                    println!("| {name} | {view} | {} | {} | {rate:.2} | {cpu_s:.2} |", done.rows_in, done.rows);
+                    let (cpu_s, wall_s) = (done.measured.cpu_s, done.measured.wall_s);
+                    println!(
+                        "| {name} | {view} | {} | {} | {rate:.2} | {cpu_s:.2} | {wall_s:.2} |",
+                        done.rows_in, done.rows
+                    );
                     matches.push((done.rows, done.checksum));
                 }
-                Err(error) => println!("| {name} | {view} | void: {error} | | | |"),
+                Err(error) => println!("| {name} | {view} | void: {error} | | | | |"),
             }
         }
         // The source has ended, so both give the same rows.

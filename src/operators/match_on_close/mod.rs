@@ -15,7 +15,7 @@ mod tests;
 
 use std::collections::{BTreeSet, VecDeque};
 
-use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::array::{ArrayRef, AsArray, BooleanArray, UInt32Array};
 use arrow::datatypes::TimestampMicrosecondType;
 use arrow::row::{RowConverter, Rows, SortField};
 use hashbrown::HashMap;
@@ -115,7 +115,7 @@ impl MatchOnCloseOperator {
         self.partitions.get_mut(id as usize)?.as_mut()
     }
 
-    /// Puts rows to those that wait. Rows without a time have no place in the order and are left out.
+    /// Puts rows to those that wait.
     ///
     /// Errors: `Internal` for a row whose time has passed.
     fn add(&mut self, batch: &DeltaBatch, restored: bool) -> Result<(), OperatorError> {
@@ -125,9 +125,6 @@ impl MatchOnCloseOperator {
         let rows = self.codec.encode(batch.rows())?;
         let times = batch.rows().column(self.spec.time_column).as_primitive::<TimestampMicrosecondType>();
         for row in 0..batch.num_rows() {
-            if times.is_null(row) {
-                continue;
-            }
             let time = times.value(row);
             if !restored && has_passed(time, self.known_us) {
                 return Err(OperatorError::internal("a row came after the watermark had passed it"));
@@ -235,8 +232,16 @@ impl MatchOnCloseOperator {
     }
 }
 
+/// Indices of the rows for which `keep` is true.
+fn places(keep: &BooleanArray) -> UInt32Array {
+    keep.values().set_indices().map(|row| row as u32).collect()
+}
+
 impl Operator for MatchOnCloseOperator {
     fn on_batch(&mut self, _port: usize, batch: DeltaBatch, _out: &mut Output) -> Result<(), OperatorError> {
+        // Rows without a time have no place in the order.
+        let timed = arrow::compute::is_not_null(batch.rows().column(self.spec.time_column))?;
+        let batch = if timed.true_count() == batch.num_rows() { batch } else { batch.take(&places(&timed)) };
         if batch.is_empty() {
             return Ok(());
         }

@@ -264,6 +264,25 @@ fn rows_of_equal_time_have_one_order_however_they_come() {
 }
 
 #[test]
+fn rows_without_a_time_are_left_out_and_not_kept() {
+    let script = "+ 1 null a 0
+        + 1 1 a 0
+        + 1 2 b 0
+        seal 1 w=1
+        checkpoint
+        seal 2 w=3";
+    check(
+        &fixed(),
+        script,
+        expect![[r#"
+        seal 1:
+        seal 2:
+        + 1 1 2
+    "#]],
+    );
+}
+
+#[test]
 fn all_rows_leave_with_their_match() {
     let mut all = fixed();
     matched(&mut all).rows = MatchOutput::AllShowEmpty;
