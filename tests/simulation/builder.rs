@@ -69,7 +69,7 @@ impl Builder {
             let mut catalog = world.catalog.clone();
             catalog.remove(&id);
             world.model.uncertain.insert(id);
-            shared.append(Entry::Dropped(id), |position| Message::CatalogChanged { catalog, position })?
+            shared.append(&Entry::Dropped(id), |position| Message::CatalogChanged { catalog, position })?
         };
         world.catalog.remove(&id);
         let (reply, done) = oneshot::channel();
@@ -127,7 +127,7 @@ impl Builder {
                 let mut catalog = world.catalog.clone();
                 catalog.insert(self.id);
                 let message = |position| Message::CatalogChanged { catalog, position };
-                let created = lock(&world.shared).append(Entry::Created(self.id), message);
+                let created = lock(&world.shared).append(&Entry::Created(self.id), message);
                 // On a full disk it tries again.
                 let Some(position) = created else { return false };
                 world.catalog.insert(self.id);

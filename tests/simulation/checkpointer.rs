@@ -1,15 +1,14 @@
-//! The writer of checkpoints: gathers the cuts of every operator, then commits in the order that recovery relies on.
+//! The writer of checkpoints: gathers the cuts of every operator, then commits them with what belongs to them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use coordinator::{CheckpointPlan, Message};
-use dataflow::RestoredBatch;
-use operators::Cut;
+use operators::{Cut, TableKind};
+use state::{BlockKind, StateBlock};
 use tokio::sync::oneshot;
 use types::{Epoch, ObjectId};
 
-use crate::disk::{Events, Saved};
+use crate::disk::Events;
 use crate::ports::lock;
 use crate::world::World;
 
@@ -23,8 +22,8 @@ struct Running {
     waiting: Vec<oneshot::Sender<()>>,
     missing: BTreeMap<ObjectId, usize>,
     cuts: Vec<(ObjectId, u32, Cut)>,
+    blocks: Vec<StateBlock>,
     catalog: (BTreeSet<ObjectId>, u64),
-    synced: bool,
 }
 
 impl Checkpointer {
@@ -34,7 +33,7 @@ impl Checkpointer {
         let missing = missing.collect();
         let shared = lock(&world.shared);
         let catalog = (shared.catalog.clone(), shared.catalog_position);
-        self.running = Some(Running { plan, waiting, missing, cuts: vec![], catalog, synced: false });
+        self.running = Some(Running { plan, waiting, missing, cuts: vec![], blocks: vec![], catalog });
     }
 
     pub fn cut(&mut self, relation: ObjectId, operator: u32, epoch: Epoch, cut: Cut) {
@@ -53,6 +52,7 @@ impl Checkpointer {
         if let Some(running) = &mut self.running {
             running.missing.remove(&relation);
             running.cuts.retain(|(of, _, _)| *of != relation);
+            running.blocks.retain(|block| block.relation != relation);
             running.plan.dataflows.remove(&relation);
         }
     }
@@ -62,39 +62,31 @@ impl Checkpointer {
         self.running.as_ref().is_some_and(|running| running.missing.is_empty())
     }
 
-    /// One step of the commit.
+    /// The commit. Waits for space on a full disk: what was cut is held.
     pub fn step(&mut self, world: &mut World<'_, '_>) {
         let Some(running) = &mut self.running else { return };
-        if !running.synced {
-            // Epoch records are on disk before what relies on them.
-            world.sync();
-            running.synced = true;
-            return;
-        }
-        let Running { plan, waiting, cuts, catalog, .. } = self.running.take().expect("it runs");
-        let before = lock(&world.shared).disk.saved.clone();
-        let mut state = before.map(|saved| saved.state.clone()).unwrap_or_default();
-        state.retain(|relation, _| plan.dataflows.contains_key(relation) && !world.forgotten.contains(relation));
-        world.forgotten.clear();
-        for (relation, operator, cut) in cuts {
-            let tables = state.entry(relation).or_default().entry(operator).or_default();
+        for (relation, operator, cut) in running.cuts.drain(..) {
             for table in cut.gather().expect("rows that went into a state can be read back") {
-                let vnode_columns = table.vnode_columns;
-                tables.extend(table.batches.into_iter().map(|batch| RestoredBatch {
-                    table: table.table,
-                    vnode_columns: vnode_columns.clone(),
-                    batch,
-                }));
+                let kind = match table.kind {
+                    TableKind::Keyed { key_columns } => BlockKind::Keyed { key_columns },
+                    TableKind::Multiset => BlockKind::Multiset,
+                };
+                let (vnode_columns, batches) = (table.vnode_columns, table.batches);
+                let table = table.table;
+                running.blocks.push(StateBlock { relation, operator, table, kind, vnode_columns, batches });
             }
         }
-        let (catalog, catalog_position) = catalog;
         let mut shared = lock(&world.shared);
-        shared.disk.saved = Some(Arc::new(Saved { plan, catalog, catalog_position, state }));
-        shared.inbox.push_back(Message::CheckpointDone);
-        drop(shared);
-        for reply in waiting {
-            // Who asked may have gone.
-            let _ = reply.send(());
+        match shared.disk.checkpoint(&running.plan, running.catalog.clone(), running.blocks.clone()) {
+            // The power has gone, or the disk is full.
+            Err(_) => world.dark = true,
+            Ok(false) => {}
+            Ok(true) => {
+                let Running { waiting, .. } = self.running.take().expect("it runs");
+                shared.inbox.push_back(Message::CheckpointDone);
+                // Who asked may have gone.
+                waiting.into_iter().for_each(|reply| reply.send(()).unwrap_or_default());
+            }
         }
     }
 }

@@ -282,7 +282,7 @@ impl Client {
         let (reply, answer) = oneshot::channel();
         let entry = Entry::Rows { changes: changes.clone(), meaning: meaning.clone() };
         let message = |position| write_message(position, &changes, Some(reply));
-        let appended = lock(&world.shared).append(entry, message);
+        let appended = lock(&world.shared).append(&entry, message);
         let Some(position) = appended else { return self.abort(world) };
         world.model.write(position, changes.clone(), meaning);
         world.commits.push(Commit { transaction: self.transaction, position, answer, client: Some(me) });

@@ -1,5 +1,5 @@
-//! The simulation: the real clock machine, the real oracle and the real operators on one stepped worker, over a
-//! pretended disk, pretended time and pretended clients. One seed decides every interleaving: who runs next, where a
+//! The simulation: the real clock machine, oracle, journal, checkpoints and operators on one stepped worker, over a disk
+//! that forgets, pretended time and pretended clients. One seed decides every interleaving: who runs next, where a
 //! statement is cancelled, when the disk is full, when the power goes. After each step what must hold is checked:
 //! acknowledged writes are there exactly once, views are their queries, reads never go back, nobody is stuck.
 //!
@@ -77,7 +77,7 @@ struct Outcome {
 fn run(seed: u64, faults: Faults) -> Outcome {
     let mut rng = StdRng::seed_from_u64(seed);
     let plan = Plan::of(&mut rng, faults);
-    let mut legacy = Legacy::default();
+    let mut legacy = Legacy::new(seed);
     for life in 0..plan.lives {
         let (life_seed, last) = (rng.random(), life + 1 == plan.lives);
         legacy = Stepped::run(move |worker| live(worker, legacy, plan, life_seed, last));

@@ -86,14 +86,14 @@ impl Model {
     }
 
     /// A restart found this on disk: everything acknowledged must be among it, everything decided too.
-    pub fn restart(&mut self, entries: Vec<(u64, Entry)>, from: u64, saved: Vec<Event>, beyond: Vec<Event>) {
-        let rows: BTreeMap<u64, (Changes, Vec<Meaning>)> = entries
-            .into_iter()
-            .filter_map(|(position, entry)| match entry {
-                Entry::Rows { changes, meaning } => Some((position, (changes, meaning))),
-                Entry::Epoch(_) | Entry::Created(_) | Entry::Dropped(_) => None,
-            })
-            .collect();
+    pub fn restart(&mut self, entries: &[(u64, Entry)], from: u64, saved: Vec<Event>, beyond: Vec<Event>) {
+        // What the checkpoint covers need not be in the journal any more: readers will see whether it is in the state.
+        let mut rows = std::mem::take(&mut self.written);
+        rows.split_off(&(from + 1));
+        rows.extend(entries.iter().filter_map(|(position, entry)| match entry {
+            Entry::Rows { changes, meaning } => Some((*position, (changes.clone(), meaning.clone()))),
+            Entry::Epoch { .. } | Entry::Created(_) | Entry::Dropped(_) => None,
+        }));
         for position in &self.acknowledged {
             assert!(rows.contains_key(position), "acknowledged write {position} is gone after the crash");
         }

@@ -41,8 +41,8 @@ pub fn lock(shared: &SharedHandle) -> MutexGuard<'_, Shared> {
 
 impl Shared {
     /// Journals an entry and tells the clock, as one.
-    pub fn append(&mut self, entry: Entry, message: impl FnOnce(u64) -> Clock) -> Option<u64> {
-        let position = self.disk.append(entry)?;
+    pub fn append(&mut self, entry: &Entry, message: impl FnOnce(u64) -> Clock) -> Option<u64> {
+        let position = self.disk.append(entry, false)?;
         self.inbox.push_back(message(position));
         Some(position)
     }
@@ -85,14 +85,14 @@ impl Ports for SimulatedPorts {
         (create.graph.relation, create.graph.inputs(), operators)
     }
 
-    fn log(&mut self, entries: Vec<EpochEntry<Event>>, _urgent: bool) -> Result<(), (usize, SqlError)> {
+    fn log(&mut self, entries: Vec<EpochEntry<Event>>, urgent: bool) -> Result<(), (usize, SqlError)> {
         let mut shared = lock(&self.shared);
         for (written, entry) in entries.into_iter().enumerate() {
             let epoch = entry.epoch;
-            let logged = shared.append(Entry::Epoch(entry), |position| Message::Logged { epoch, position });
-            if logged.is_none() {
+            let Some(position) = shared.disk.append(&Entry::of_epoch(entry), !urgent) else {
                 return Err((written, SqlError::new(SqlState::DiskFull, "no space")));
-            }
+            };
+            shared.inbox.push_back(Message::Logged { epoch, position });
         }
         Ok(())
     }

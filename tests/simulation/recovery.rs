@@ -1,6 +1,6 @@
 //! The start of a life: what is on disk becomes workers' state, the clock's knowledge and rows to be told again.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,9 +9,9 @@ use dataflow::{CreateDataflow, Start};
 use types::{Epoch, ObjectId};
 
 use crate::client::write_message;
-use crate::disk::{Disk, Entry, Event};
+use crate::disk::{Entry, Event, Found};
 use crate::ports::lock;
-use crate::schema::{ACCOUNTS, LOOSE, SOURCE, graphs};
+use crate::schema::{ACCOUNTS, LOOSE, SOURCE, graphs, is_table};
 use crate::world::{World, new_shards};
 
 /// Private epochs lie below.
@@ -19,14 +19,13 @@ const FIRST_EPOCH: Epoch = 1_000_000;
 /// No epoch of one life is one of another.
 const INCARNATION_GAP: Epoch = 10_000;
 
-pub fn clock_start(disk: &Disk, interval: Duration) -> ClockStart {
-    let saved = disk.saved.as_ref().map(|saved| &saved.plan);
-    let (last, incarnation) = disk.last_epoch();
+pub fn clock_start(found: &Found, interval: Duration) -> ClockStart {
+    let last = found.last_epoch;
     ClockStart {
         epoch: if last == 0 { FIRST_EPOCH } else { last + INCARNATION_GAP },
-        incarnation: incarnation + 1,
-        wall_time_us: saved.map_or(0, |plan| plan.wall_time_us),
-        table_position: saved.map_or(0, |plan| plan.position),
+        incarnation: found.incarnation + 1,
+        wall_time_us: found.wall_time_us,
+        table_position: found.position,
         table_watermarks: BTreeMap::new(),
         checkpoint_interval: interval,
         checkpoint_input_bytes: 50_000,
@@ -34,28 +33,23 @@ pub fn clock_start(disk: &Disk, interval: Duration) -> ClockStart {
 }
 
 /// Brings everything back that the disk knows of. Returns the views that have to be built anew.
-pub fn recover(world: &mut World<'_, '_>, bound: bool) -> Vec<ObjectId> {
-    let (saved, entries, catalog, source) = {
-        let shared = lock(&world.shared);
-        let entries: Vec<(u64, Entry)> = shared.disk.entries().map(|(at, entry)| (at, entry.clone())).collect();
-        (shared.disk.saved.clone(), entries, shared.disk.catalog(), shared.disk.source(SOURCE))
-    };
-    let from = saved.as_ref().map_or(0, |saved| saved.plan.position);
-    let state = source;
-    let pending: Vec<Event> = state.pending.iter().map(|(_, event)| event.clone()).collect();
-    world.model.restart(entries.clone(), from, state.history.0.clone(), pending.clone());
+pub fn recover(world: &mut World<'_, '_>, found: Found, bound: bool) -> Vec<ObjectId> {
+    let Found { epoch, position: from, mut state, source, catalog, entries, .. } = found;
+    let pending: Vec<Event> = source.pending.iter().map(|(_, event)| event.clone()).collect();
+    world.model.restart(&entries, from, source.history.0.clone(), pending.clone());
     world.check_catalog(&catalog);
     world.catalog = catalog.clone();
     lock(&world.shared).catalog = catalog.clone();
-    world.feeder.start(&state.history.0, pending);
+    world.feeder.start(&source.history.0, pending);
     let options = SourceOptions { has_time: false, bound };
-    let entry = Box::new(SourceEntry { source: SOURCE, state, options });
+    let entry = Box::new(SourceEntry { source: SOURCE, state: source, options });
     lock(&world.shared).inbox.push_back(Message::AddSource { entry, kept: () });
+    let stale: Vec<ObjectId> = state.keys().copied().filter(|id| !is_table(*id) && !catalog.contains(id)).collect();
+    stale.iter().for_each(|id| lock(&world.shared).disk.drop_relation(*id));
     let mut rebuild = vec![];
     for id in [ACCOUNTS, LOOSE].into_iter().chain(catalog) {
-        let restored = saved.as_ref().filter(|saved| saved.plan.dataflows.contains_key(&id));
-        let is_table = crate::schema::is_table(id);
-        if restored.is_none() && !is_table {
+        let restored = state.remove(&id);
+        if restored.is_none() && !is_table(id) {
             rebuild.push(id);
             continue;
         }
@@ -63,11 +57,7 @@ pub fn recover(world: &mut World<'_, '_>, bound: bool) -> Vec<ObjectId> {
         let shards = new_shards(&graph);
         world.relations.insert(id, shards.clone());
         let (start, readable) = match restored {
-            Some(saved) => {
-                let state: HashMap<_, _> = saved.state.get(&id).cloned().unwrap_or_default().into_iter().collect();
-                let epoch = saved.plan.epoch;
-                (Start::Restored { epoch, state: Arc::new(state) }, Readable::Restored(epoch))
-            }
+            Some(state) => (Start::Restored { epoch, state: Arc::new(state) }, Readable::Restored(epoch)),
             None => (Start::Fresh, Readable::AtOnce),
         };
         let dataflow = Box::new(CreateDataflow { graph, shards, start });

@@ -26,6 +26,7 @@ use crate::reader::Reader;
 use crate::recovery::{clock_start, recover};
 use crate::schema::{ACCOUNTS, LOOSE, VIEWS, needs};
 use crate::{Faults, Plan};
+use state::testing::SimulatedDisk;
 
 type Shards = Arc<Vec<Arc<Shard>>>;
 
@@ -47,8 +48,8 @@ pub struct World<'w, 'a> {
     readers: Vec<Reader>,
     pub feeder: Feeder,
     checkpointer: Checkpointer,
-    /// Relations whose old state the next checkpoint leaves out.
-    pub forgotten: BTreeSet<ObjectId>,
+    /// The disk has lost its power: this life is over.
+    pub dark: bool,
     /// Everything that was visible before the crash is visible again: clients may come.
     ready: bool,
     /// Handled since the last tick.
@@ -62,14 +63,20 @@ pub struct World<'w, 'a> {
 }
 
 /// What goes from one life to the next.
-#[derive(Default)]
 pub struct Legacy {
-    pub disk: Disk,
+    pub disk: SimulatedDisk,
     pub model: Model,
     pub now_us: i64,
     /// Of every choice: the same seed gives the same.
     pub trace: u64,
     pub steps: u64,
+}
+
+impl Legacy {
+    /// Before the first life: an empty disk.
+    pub fn new(seed: u64) -> Legacy {
+        Legacy { disk: SimulatedDisk::new(seed), model: Model::default(), now_us: 0, trace: 0, steps: 0 }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,6 +98,8 @@ enum Action {
     Feed,
     Checkpoint,
     AskCheckpoint,
+    Mark,
+    Compact,
     Fill,
     Wait,
 }
@@ -99,7 +108,8 @@ enum Action {
 pub fn live(worker: &mut Stepped<'_>, legacy: Legacy, plan: Plan, seed: u64, last: bool) -> Legacy {
     let Legacy { disk, model, now_us, trace, steps } = legacy;
     let rng = StdRng::seed_from_u64(seed);
-    let start = clock_start(&disk, Duration::from_micros(plan.checkpoint_every_us));
+    let (disk, found) = Disk::open(disk);
+    let start = clock_start(&found, Duration::from_micros(plan.checkpoint_every_us));
     let oracle = Oracle::new(start.epoch);
     let runtime = worker.runtime();
     let shared = Shared {
@@ -131,7 +141,7 @@ pub fn live(worker: &mut Stepped<'_>, legacy: Legacy, plan: Plan, seed: u64, las
         readers: vec![],
         feeder: Feeder::default(),
         checkpointer: Checkpointer::default(),
-        forgotten: BTreeSet::new(),
+        dark: false,
         ready: false,
         told: true,
         transactions: 0,
@@ -141,20 +151,28 @@ pub fn live(worker: &mut Stepped<'_>, legacy: Legacy, plan: Plan, seed: u64, las
         plan,
         steps: 0,
     };
-    world.rebuild = recover(&mut world, plan.bound).into();
+    world.rebuild = recover(&mut world, found, plan.bound).into();
     let trace = world.run(trace, last);
     let steps = steps + world.steps;
-    let World { shared, model, mut rng, .. } = world;
+    let World { driver, shared, model, mut rng, .. } = world;
+    drop(driver);
     let mut shared = lock(&shared);
-    let mut disk = std::mem::take(&mut shared.disk);
-    disk.crash(&mut rng);
-    Legacy { disk, model, now_us: shared.now_us, trace, steps }
+    // Chunks on their way hold the shared part.
+    shared.inbox.clear();
+    Legacy { disk: shared.disk.crash(rng.random()), model, now_us: shared.now_us, trace, steps }
 }
 
 impl World<'_, '_> {
     fn run(&mut self, mut trace: u64, last: bool) -> u64 {
         let busy = self.rng.random_range(50..self.plan.steps_max);
+        if !last && self.rng.random_bool(0.5) {
+            let after = self.rng.random_range(1..200);
+            lock(&self.shared).disk.cut_power_in(after);
+        }
         for _ in 0..busy {
+            if self.dark {
+                return trace;
+            }
             let action = self.choose();
             let text = format!("{action:?}");
             trace = trace.rotate_left(5) ^ text.bytes().fold(7u64, |a, b| a.wrapping_mul(31).wrapping_add(b.into()));
@@ -183,6 +201,7 @@ impl World<'_, '_> {
     fn possible(&self) -> Vec<(Action, u32)> {
         let shared = lock(&self.shared);
         let mut all = vec![(Action::Turn, 20), (Action::Wait, 4), (Action::Fill, 1), (Action::AskCheckpoint, 1)];
+        all.extend([(Action::Mark, 1), (Action::Compact, 1)]);
         if !shared.inbox.is_empty() {
             all.push((Action::Message, 20));
         }
@@ -274,9 +293,12 @@ impl World<'_, '_> {
                 lock(&self.shared).inbox.push_back(Message::CheckpointNow { reply });
             }
             Action::Fill => {
-                let full = self.plan.disk_fills && self.rng.random_bool(0.3);
-                lock(&self.shared).disk.full = full;
+                let room = self.rng.random_range(0..20_000);
+                let full = self.plan.disk_fills && self.rng.random_bool(0.4);
+                lock(&self.shared).disk.leave_room(full.then_some(room));
             }
+            Action::Mark => self.dark |= !lock(&self.shared).disk.mark(),
+            Action::Compact => self.dark |= !lock(&self.shared).disk.compact(),
             Action::Wait => lock(&self.shared).now_us += self.rng.random_range(1..50_000),
         }
     }
@@ -310,7 +332,7 @@ impl World<'_, '_> {
         drop(shared);
         self.model.enter(entered, moved);
         for relation in gone {
-            self.forgotten.insert(relation);
+            lock(&self.shared).disk.drop_relation(relation);
             self.checkpointer.leave_out(relation);
         }
         for (plan, waiting) in begun {
@@ -347,8 +369,9 @@ impl World<'_, '_> {
 
     pub fn sync(&mut self) {
         let mut shared = lock(&self.shared);
-        if shared.disk.unsynced() {
-            shared.disk.sync();
+        let before = shared.disk.durable();
+        self.dark |= !shared.disk.sync();
+        if shared.disk.durable() > before {
             shared.inbox.push_back(Message::Durable);
         }
     }
@@ -424,7 +447,7 @@ impl World<'_, '_> {
 
     /// Nothing new happens: everything that waits must come to an end, and then everything is compared once more.
     fn come_to_rest(&mut self) {
-        lock(&self.shared).disk.full = false;
+        lock(&self.shared).disk.leave_room(None);
         for round in 0.. {
             assert!(round < 5_000, "somebody is stuck: {}", self.who_waits());
             lock(&self.shared).now_us += 1_000;
