@@ -6,11 +6,13 @@
 //!   and the simulation on a pretended world. It keeps what the machine knows by ticket only: rows, graphs, replies.
 //!
 //! * `oracle.rs`: how far each relation has sealed, and which epoch a query reads; shared by clock, workers and sessions.
+//! * `locks/`: who holds which row or table, who waits, who would wait for himself.
 //!
 //! Invariants: epochs only grow; a durable write enters exactly one epoch, in journal order; nothing is acknowledged
 //! before its epoch is on its way; what an epoch decided about sources is logged before any later epoch is.
 
 pub mod driver;
+pub mod locks;
 pub mod machine;
 pub mod oracle;
 

@@ -10,13 +10,14 @@ use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use operators::{Operator, OperatorError, Output, Progress, guarded};
 use types::{DeltaBatch, Epoch, EpochRecord, ErrorDelta, MemoryUse, ObjectId};
 
 use crate::command::Event;
 use crate::container::Content;
+use crate::pace::Pace;
 use crate::stats::OperatorCounters;
 
 /// The records that concern one dataflow on one worker, oldest first, shared by its hosts.
@@ -62,7 +63,7 @@ pub struct HostContext {
     pub counters: Arc<OperatorCounters>,
     pub memory: MemoryUse,
     /// Longest time one activation may take before other dataflows get their turn.
-    pub fuel: Duration,
+    pub pace: Pace,
     pub events: Arc<dyn Fn(Event) + Send + Sync>,
     /// Set on the last operator only.
     pub tap: Option<Rc<RefCell<dyn Tap>>>,
@@ -134,7 +135,7 @@ impl Host {
                 Step::Waits => break Turn::Idle,
                 Step::OutOfFuel => break Turn::Again,
             }
-            if start.elapsed() >= self.context.fuel {
+            if start.elapsed() >= self.context.pace.fuel {
                 break Turn::Again;
             }
         };
@@ -152,6 +153,7 @@ impl Host {
     ) -> Result<Step, OperatorError> {
         let Some(mut operator) = self.operator.take() else { return Ok(Step::Waits) };
         let step = guarded(|| {
+            self.context.pace.check(self.context.dataflow);
             self.take_input(operator.as_mut(), record.epoch)?;
             emit(record.epoch, &mut self.out);
             if complete.is_some_and(|c| c <= record.epoch) {
@@ -213,7 +215,7 @@ impl Host {
                 emit(record.epoch, &mut self.out);
             }
             match progress {
-                Progress::More if start.elapsed() >= self.context.fuel => return Ok(false),
+                Progress::More if start.elapsed() >= self.context.pace.fuel => return Ok(false),
                 Progress::More => {}
                 Progress::Done { deadline_us } => {
                     if let Some(at_us) = deadline_us {

@@ -11,6 +11,7 @@ mod container;
 mod exchange;
 mod graph;
 mod host;
+mod pace;
 mod ports;
 mod render;
 mod runtime;
@@ -21,6 +22,7 @@ mod worker;
 
 pub use command::{CreateDataflow, Event, FeedBatch, RestoredBatch, RestoredState, Start};
 pub use graph::{DataflowGraph, Edge, Exchange, Node, NodeKind};
+pub use pace::{Pace, Trip};
 pub use runtime::{DataflowError, Runtime};
 pub use stats::{OperatorReading, StatsRegistry};
 pub use stepped::Stepped;

@@ -3,7 +3,6 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 use operators::{BuildContext, Operator, OperatorError, RestoredTable, guarded};
 use timely::container::CapacityContainerBuilder;
@@ -20,6 +19,7 @@ use crate::container::Parcel;
 use crate::exchange::VnodeDistributor;
 use crate::graph::{Edge, Exchange, Node, NodeKind};
 use crate::host::{Host, HostContext, RecordQueue, Tap, Turn};
+use crate::pace::Pace;
 use crate::stats::StatsRegistry;
 
 pub type InputPort = InputHandle<u64, CapacityContainerBuilder<Parcel>>;
@@ -51,7 +51,7 @@ pub struct Rendered {
 pub struct RenderContext<'a> {
     pub stats: &'a StatsRegistry,
     pub budget: &'a MemoryBudget,
-    pub fuel: Duration,
+    pub pace: &'a Pace,
     pub events: &'a Arc<dyn Fn(Event) + Send + Sync>,
     pub tap: Rc<RefCell<dyn Tap>>,
 }
@@ -61,7 +61,7 @@ pub struct RenderContext<'a> {
 pub fn render(worker: &mut Worker, create: &CreateDataflow, context: &RenderContext<'_>) -> Rendered {
     let records: Rc<RefCell<RecordQueue>> = Rc::default();
     let (me, workers) = (worker.index(), worker.peers());
-    let operators = build_operators(create, me, workers);
+    let operators = build_operators(create, me, workers, context.pace.batch_rows);
     let index = worker.next_dataflow_index();
     let graph = &create.graph;
     let name = format!("relation {}", graph.relation);
@@ -94,7 +94,7 @@ pub fn render(worker: &mut Worker, create: &CreateDataflow, context: &RenderCont
                             records: records.clone(),
                             counters: context.stats.register(graph.relation, node.id, me),
                             memory: context.budget.account(),
-                            fuel: context.fuel,
+                            pace: context.pace.clone(),
                             events: context.events.clone(),
                             tap: (position == last).then(|| context.tap.clone()),
                         },
@@ -115,9 +115,9 @@ pub fn render(worker: &mut Worker, create: &CreateDataflow, context: &RenderCont
 type Built = Result<Box<dyn Operator>, OperatorError>;
 
 /// Builds and restores the operators, by node; none for inputs.
-fn build_operators(create: &CreateDataflow, worker: usize, workers: usize) -> Vec<Option<Built>> {
+fn build_operators(create: &CreateDataflow, worker: usize, workers: usize, batch_rows: usize) -> Vec<Option<Built>> {
     let shards = create.shards.clone();
-    let context = BuildContext { worker, workers, shard: Arc::new(move |_| shards[worker].clone()) };
+    let context = BuildContext { worker, workers, batch_rows, shard: Arc::new(move |_| shards[worker].clone()) };
     let graph = &create.graph;
     let build = |node: &Node| {
         let NodeKind::Operator(spec) = &node.kind else { return None };

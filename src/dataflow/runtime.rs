@@ -3,12 +3,12 @@
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::{JoinHandle, Thread};
-use std::time::Duration;
 
 use operators::guarded;
 use types::{Epoch, EpochRecord, MemoryBudget, ObjectId};
 
 use crate::command::{Command, CreateDataflow, Event, FeedBatch};
+use crate::pace::Pace;
 use crate::stats::StatsRegistry;
 use crate::worker::{self, WorkerContext};
 
@@ -25,9 +25,6 @@ impl types::ToSqlState for DataflowError {
         }
     }
 }
-
-/// Longest time one activation of an operator may take before other dataflows get their turn.
-const FUEL: Duration = Duration::from_millis(2);
 
 /// W worker threads. Commands are sent from one thread at a time (the epoch clock), in one order for all workers.
 pub struct Runtime {
@@ -63,7 +60,7 @@ impl Runtime {
                 events: events.clone(),
                 stats: shared.clone(),
                 budget: budget.clone(),
-                fuel: FUEL,
+                pace: Pace::default(),
             };
             // Operators have walls of their own: what comes as far as this is the worker's. Its peers wait for it, and
             // would for ever: what is durable is on disk.

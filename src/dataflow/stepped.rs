@@ -8,6 +8,7 @@ use std::time::Duration;
 use types::MemoryBudget;
 
 use crate::command::Event;
+use crate::pace::Pace;
 use crate::runtime::Runtime;
 use crate::stats::StatsRegistry;
 use crate::worker::{State, WorkerContext};
@@ -20,8 +21,8 @@ pub struct Stepped<'a> {
 }
 
 impl Stepped<'_> {
-    /// Runs `body` on a worker of its own, on this thread.
-    pub fn run<T: Send + 'static>(body: impl FnOnce(&mut Stepped<'_>) -> T + Send + Sync + 'static) -> T {
+    /// Runs `body` on a worker of its own, on this thread. Of `pace` all counts but the fuel: there is none.
+    pub fn run<T: Send + 'static>(pace: Pace, body: impl FnOnce(&mut Stepped<'_>) -> T + Send + Sync + 'static) -> T {
         timely::execute_directly(move |worker| {
             let (commands, receiver) = channel();
             let events: Arc<Mutex<Vec<Event>>> = Arc::default();
@@ -31,7 +32,7 @@ impl Stepped<'_> {
                 events: Arc::new(move |event| seen.lock().expect("nothing panics under it").push(event)),
                 stats: stats.clone(),
                 budget: MemoryBudget::new(usize::MAX),
-                fuel: Duration::ZERO,
+                pace: Pace { fuel: Duration::ZERO, ..pace },
             };
             let runtime = Arc::new(Runtime::of_one(commands, stats));
             let mut stepped = Stepped { runtime, state: State::new(worker, context), events };

@@ -13,6 +13,7 @@ use timely::worker::Worker;
 use types::{Epoch, EpochRecord, MemoryBudget, ObjectId};
 
 use crate::command::{Command, CreateDataflow, Event, FeedBatch, Start};
+use crate::pace::Pace;
 use crate::ports::{Snapshot, advance_port, feed, forward, move_snapshot};
 use crate::render::{RenderContext, Rendered, RenderedInput, render};
 use crate::stats::StatsRegistry;
@@ -26,8 +27,7 @@ pub struct WorkerContext {
     pub events: Arc<dyn Fn(Event) + Send + Sync>,
     pub stats: StatsRegistry,
     pub budget: MemoryBudget,
-    /// Longest time one activation of an operator may take before other dataflows get their turn.
-    pub fuel: Duration,
+    pub pace: Pace,
 }
 
 impl WorkerContext {
@@ -159,7 +159,7 @@ impl<'a> State<'a> {
         let context = RenderContext {
             stats: &self.context.stats,
             budget: &self.context.budget,
-            fuel: self.context.fuel,
+            pace: &self.context.pace,
             events: &self.context.events,
             tap: tap.clone(),
         };

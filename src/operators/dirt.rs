@@ -91,8 +91,13 @@ impl Dirt {
 
 /// At most `BATCH_ROWS_MAX` rows each, and fewer of large rows: of average ones `BATCH_BYTES_MAX` bytes.
 pub(crate) fn slices(delta: &DeltaBatch) -> impl Iterator<Item = DeltaBatch> + use<> {
+    slices_of(delta, BATCH_ROWS_MAX)
+}
+
+/// At most so many rows each.
+pub(crate) fn slices_of(delta: &DeltaBatch, rows_max: usize) -> impl Iterator<Item = DeltaBatch> + use<> {
     let delta = delta.clone();
-    let rows_max = rows_per_slice(delta.num_rows(), delta.memory_bytes());
+    let rows_max = rows_per_slice(delta.num_rows(), delta.memory_bytes()).min(rows_max);
     (0..delta.num_rows()).step_by(rows_max).map(move |start| {
         let len = rows_max.min(delta.num_rows() - start);
         let rows = delta.rows().slice(start, len);

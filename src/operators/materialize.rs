@@ -9,11 +9,11 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema};
-use types::limits::{BATCH_BYTES_MAX, BATCH_ROWS_MAX};
+use types::limits::BATCH_BYTES_MAX;
 use types::{DIFF_COLUMN, DeltaBatch, EpochRecord, ErrorDelta, SqlState};
 
 use crate::arrangement::{Errors, Shard};
-use crate::dirt::{Dirt, slices};
+use crate::dirt::{Dirt, slices_of};
 use crate::spec::MaterializeSpec;
 use crate::{BuildContext, Cut, Operator, OperatorError, Output, Progress, RestoredTable, TableCut, TableKind};
 
@@ -23,6 +23,7 @@ const ERRORS_TABLE: u16 = 1;
 pub struct MaterializeOperator {
     spec: MaterializeSpec,
     shard: Arc<Shard>,
+    batch_rows: usize,
     /// Changes of the epoch that is not sealed yet.
     pending: Vec<DeltaBatch>,
     pending_errors: Vec<ErrorDelta>,
@@ -38,6 +39,7 @@ impl MaterializeOperator {
         MaterializeOperator {
             spec: spec.clone(),
             shard: (ctx.shard)(spec.relation),
+            batch_rows: ctx.batch_rows,
             pending: vec![],
             pending_errors: vec![],
             leaving: None,
@@ -56,7 +58,7 @@ impl MaterializeOperator {
         if self.shard.key().is_none() {
             self.dirt.add(&net, self.shard.row_count())?;
         }
-        Ok(net.iter().flat_map(slices).collect())
+        Ok(net.iter().flat_map(|delta| slices_of(delta, self.batch_rows)).collect())
     }
 }
 
@@ -79,7 +81,7 @@ impl Operator for MaterializeOperator {
         };
         let (mut rows, mut bytes) = (0, 0);
         while let Some(next) = leaving.front() {
-            if rows > 0 && (rows + next.num_rows() > BATCH_ROWS_MAX || bytes > BATCH_BYTES_MAX) {
+            if rows > 0 && (rows + next.num_rows() > self.batch_rows || bytes > BATCH_BYTES_MAX) {
                 self.leaving = Some(leaving);
                 return Ok(Progress::More);
             }
@@ -164,6 +166,7 @@ fn errors_of(batch: &RecordBatch) -> Result<Vec<ErrorDelta>, OperatorError> {
 mod tests {
     use expect_test::expect;
     use types::ObjectId;
+    use types::limits::BATCH_ROWS_MAX;
 
     use super::*;
     use crate::changelog;
@@ -179,7 +182,12 @@ mod tests {
                 append_only: false,
                 errors_apart: false,
             };
-            let ctx = BuildContext { worker: 0, workers: 1, shard: Arc::new(move |_| shard.clone()) };
+            let ctx = BuildContext {
+                worker: 0,
+                workers: 1,
+                batch_rows: BATCH_ROWS_MAX,
+                shard: Arc::new(move |_| shard.clone()),
+            };
             Box::new(MaterializeOperator::new(&spec, &ctx))
         }
     }
@@ -278,7 +286,8 @@ mod tests {
             errors_apart: false,
         };
         let own = shard.clone();
-        let ctx = BuildContext { worker: 0, workers: 1, shard: Arc::new(move |_| own.clone()) };
+        let ctx =
+            BuildContext { worker: 0, workers: 1, batch_rows: BATCH_ROWS_MAX, shard: Arc::new(move |_| own.clone()) };
         let mut operator = MaterializeOperator::new(&spec, &ctx);
         let mut out = Output::default();
         let record = |epoch| EpochRecord::new(epoch, 0, Default::default());
@@ -289,7 +298,8 @@ mod tests {
         let cut = operator.checkpoint().gather().unwrap();
         let restored = Shard::new(shard.schema(), None);
         let own = restored.clone();
-        let ctx = BuildContext { worker: 0, workers: 1, shard: Arc::new(move |_| own.clone()) };
+        let ctx =
+            BuildContext { worker: 0, workers: 1, batch_rows: BATCH_ROWS_MAX, shard: Arc::new(move |_| own.clone()) };
         let mut operator = MaterializeOperator::new(&spec, &ctx);
         operator.restore(RestoredTable { table: cut[0].table, batch: &cut[0].batches[0] }).unwrap();
         restored.set_frontier(1);

@@ -80,6 +80,8 @@ pub struct BuildContext {
     /// Index of the worker that will own the operator, and how many there are.
     pub worker: usize,
     pub workers: usize,
+    /// Rows that leave a relation at a time.
+    pub batch_rows: usize,
     /// The readable shard of a relation that this worker owns; used by `Materialize` only.
     pub shard: Arc<dyn Fn(ObjectId) -> Arc<Shard> + Send + Sync>,
 }

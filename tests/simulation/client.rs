@@ -2,9 +2,10 @@
 //! resolves to changes; then one journal entry. From the entry on the commit is a task of its own, which holds the
 //! locks until the write is in an epoch, whether or not its client is still there.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use coordinator::TableWrite;
+use coordinator::locks::{Mode, Request, Resource};
 use coordinator::oracle::Pin;
 use dataflow::FeedBatch;
 use rand::Rng;
@@ -13,7 +14,6 @@ use tokio::sync::oneshot;
 use types::{Epoch, ObjectId};
 
 use crate::disk::{Changes, Entry, Meaning};
-use crate::locks::{Asked, Key};
 use crate::ports::{Batch, Clock, lock};
 use crate::rows::{batch, contents, delta, net, rows_of};
 use crate::schema::{ACCOUNTS, LOOSE, Row};
@@ -38,6 +38,8 @@ pub struct Client {
     phase: Phase,
     changes: Changes,
     meaning: Vec<Meaning>,
+    /// Rows without a key that it has locked.
+    locked: BTreeSet<Resource>,
 }
 
 #[derive(Default)]
@@ -46,8 +48,8 @@ enum Phase {
     Idle,
     /// The next statement begins.
     Ready,
-    /// Waits for rows it found.
-    Locking { asked: bool, keys: VecDeque<Key> },
+    /// Takes locks one after the other, perhaps waiting for the first of them.
+    Locking { keys: VecDeque<Resource>, ticket: Option<u64> },
     /// Holds its rows, waits for the table to be sealed at the pinned epoch.
     Reading(Pin),
     /// Everything is resolved.
@@ -101,21 +103,27 @@ impl Client {
     pub fn cancel(&mut self, world: &mut World<'_, '_>, me: usize) {
         match std::mem::take(&mut self.phase) {
             Phase::Idle => {}
-            Phase::Ready | Phase::Locking { .. } | Phase::Reading(_) | Phase::Committing => {
-                world.locks.release(self.transaction);
+            Phase::Locking { keys, ticket: Some(ticket) } => {
+                world.granted.remove(&ticket);
+                let granted = world.locks.cancel(ticket, keys[0]);
+                world.granted.extend(granted);
+                world.release(self.transaction);
+            }
+            Phase::Ready | Phase::Locking { ticket: None, .. } | Phase::Reading(_) | Phase::Committing => {
+                world.release(self.transaction);
             }
             Phase::Told => {
                 let commits = world.commits.iter_mut().filter(|commit| commit.client == Some(me));
                 commits.for_each(|commit| commit.client = None);
                 if world.faults.cancel_lets_go {
-                    world.locks.release(self.transaction);
+                    world.release(self.transaction);
                 }
             }
         }
     }
 
     fn abort(&mut self, world: &mut World<'_, '_>) {
-        world.locks.release(self.transaction);
+        world.release(self.transaction);
         self.phase = Phase::Idle;
     }
 
@@ -124,7 +132,7 @@ impl Client {
         match std::mem::take(&mut self.phase) {
             Phase::Idle => {}
             Phase::Ready => self.start_statement(world),
-            Phase::Locking { asked, keys } => self.lock_next(world, asked, keys),
+            Phase::Locking { keys, ticket } => self.lock_next(world, keys, ticket),
             Phase::Reading(pin) => self.read(world, pin),
             Phase::Committing => self.append(world, me),
             Phase::Told => self.phase = Phase::Told,
@@ -141,8 +149,8 @@ impl Client {
         };
         match statement {
             Statement::Insert { id, .. } | Statement::Add { id, .. } | Statement::Delete { id } => {
-                let keys = VecDeque::from([(ACCOUNTS, vec![*id])]);
-                self.phase = Phase::Locking { asked: false, keys };
+                let keys = VecDeque::from([row_lock(ACCOUNTS, &[*id])]);
+                self.phase = Phase::Locking { keys, ticket: None };
             }
             Statement::Loose { row, count } => {
                 let (row, count) = (row.clone(), *count);
@@ -155,28 +163,28 @@ impl Client {
         }
     }
 
-    fn lock_next(&mut self, world: &mut World<'_, '_>, asked: bool, mut keys: VecDeque<Key>) {
-        let Some(key) = keys.front() else {
+    fn lock_next(&mut self, world: &mut World<'_, '_>, mut keys: VecDeque<Resource>, ticket: Option<u64>) {
+        let Some(key) = keys.front().copied() else {
             // What others did while it waited is seen by a new look.
             self.phase = Phase::Reading(world.oracle.pin(&[self.table()]));
             return;
         };
-        if asked {
-            if world.locks.holds(self.transaction, key) {
+        if let Some(ticket) = ticket {
+            if world.granted.remove(&ticket) {
                 keys.pop_front();
-                self.phase = Phase::Locking { asked: false, keys };
+                self.phase = Phase::Locking { keys, ticket: None };
             } else {
-                self.phase = Phase::Locking { asked, keys };
+                self.phase = Phase::Locking { keys, ticket: Some(ticket) };
             }
             return;
         }
-        match world.locks.ask(self.transaction, key) {
-            Asked::Granted => {
+        match world.locks.request(self.transaction, key, Mode::Exclusive) {
+            Request::Granted => {
                 keys.pop_front();
-                self.phase = Phase::Locking { asked: false, keys };
+                self.phase = Phase::Locking { keys, ticket: None };
             }
-            Asked::Waits => self.phase = Phase::Locking { asked: true, keys },
-            Asked::Deadlock => self.abort(world),
+            Request::Waiting(ticket) => self.phase = Phase::Locking { keys, ticket: Some(ticket) },
+            Request::Deadlock(_) | Request::TooMany => self.abort(world),
         }
     }
 
@@ -199,7 +207,7 @@ impl Client {
         }
         let statement = self.open.pop_front().expect("a statement reads");
         if world.faults.lock_ends_at_resolve {
-            world.locks.release(self.transaction);
+            world.release(self.transaction);
         }
         match statement {
             Statement::LooseDelete { v } => self.delete_loose(world, v, pin.epoch()),
@@ -251,11 +259,12 @@ impl Client {
         let own = self.changes.iter().filter(|(table, _)| *table == LOOSE).flat_map(|(_, changes)| changes.clone());
         rows.extend(own);
         let rows: Vec<(Row, i64)> = net(rows).into_iter().filter(|(row, _)| row[0] == v).collect();
-        let unlocked = rows.iter().map(|(row, _)| (LOOSE, row.clone()));
-        let unlocked: VecDeque<Key> = unlocked.filter(|key| !world.locks.holds(self.transaction, key)).collect();
+        let wanted = rows.iter().map(|(row, _)| row_lock(LOOSE, row));
+        let unlocked: VecDeque<Resource> = wanted.filter(|key| !self.locked.contains(key)).collect();
         if !unlocked.is_empty() && !world.faults.lock_ends_at_resolve {
             self.open.push_front(Statement::LooseDelete { v });
-            self.phase = Phase::Locking { asked: false, keys: unlocked };
+            self.locked.extend(&unlocked);
+            self.phase = Phase::Locking { keys: unlocked, ticket: None };
             return;
         }
         self.phase = Phase::Ready;
@@ -301,7 +310,7 @@ impl Commit {
             Err(oneshot::error::TryRecvError::Empty) => return false,
             Err(oneshot::error::TryRecvError::Closed) => panic!("write {} has no answer", self.position),
             Ok(epoch) => {
-                world.locks.release(self.transaction);
+                world.release(self.transaction);
                 if let Some(client) = self.client {
                     world.model.acknowledge(self.position, epoch);
                     world.clients[client].finish();
@@ -323,4 +332,9 @@ pub fn write_message(position: u64, changes: &Changes, reply: Option<oneshot::Se
         coordinator::TableRows { table: *table, watermark: None, rows: count, bytes, batch }
     });
     Clock::Table(TableWrite { position, tables: rows.collect(), reply })
+}
+
+/// The lock of a row, by its key or all its columns.
+fn row_lock(table: ObjectId, columns: &[i64]) -> Resource {
+    Resource::Row(table, columns.iter().fold(17, |hash: u64, cell| hash.wrapping_mul(1_000_003) ^ *cell as u64))
 }

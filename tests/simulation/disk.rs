@@ -141,6 +141,13 @@ impl Disk {
         self.store.journal().durable_position()
     }
 
+    /// How the journal stands.
+    pub fn stands(&self) -> String {
+        let journal = self.store.journal();
+        let (position, durable) = (journal.position(), journal.durable_position());
+        format!("position {position}, durable {durable}, full {}", journal.disk_full())
+    }
+
     /// Whether something waits for a sync.
     pub fn unsynced(&self) -> bool {
         self.durable() < self.store.journal().position()

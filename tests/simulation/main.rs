@@ -11,7 +11,6 @@ mod checkpointer;
 mod client;
 mod disk;
 mod feeder;
-mod locks;
 mod model;
 mod ports;
 mod reader;
@@ -23,7 +22,7 @@ mod world;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
-use dataflow::Stepped;
+use dataflow::{Pace, Stepped, Trip};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
@@ -51,6 +50,10 @@ pub struct Plan {
     pub disk_fills: bool,
     pub faults: Faults,
     lives: u64,
+    /// Rows that a relation gives its readers at a time: few, so that an epoch comes in parts.
+    batch_rows: usize,
+    /// Operators panic now and then.
+    pub trips: bool,
 }
 
 impl Plan {
@@ -63,7 +66,13 @@ impl Plan {
             disk_fills: rng.random_bool(0.3),
             faults,
             lives: rng.random_range(1..4),
+            batch_rows: rng.random_range(1..4),
+            trips: rng.random_bool(0.3),
         }
+    }
+
+    fn pace(&self) -> Pace {
+        Pace { batch_rows: self.batch_rows, trip: Some(Trip::default()), ..Pace::default() }
     }
 }
 
@@ -80,7 +89,11 @@ fn run(seed: u64, faults: Faults) -> Outcome {
     let mut legacy = Legacy::new(seed);
     for life in 0..plan.lives {
         let (life_seed, last) = (rng.random(), life + 1 == plan.lives);
-        legacy = Stepped::run(move |worker| live(worker, legacy, plan, life_seed, last));
+        legacy = {
+            let pace = plan.pace();
+            let trip = pace.trip.clone().expect("it was just made");
+            Stepped::run(pace, move |worker| live(worker, trip, legacy, plan, life_seed, last))
+        };
     }
     Outcome { trace: legacy.trace, steps: legacy.steps, checks: legacy.model.checks }
 }

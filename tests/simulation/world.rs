@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use coordinator::locks::LockTable;
 use coordinator::oracle::Oracle;
 use coordinator::{Driver, Message};
-use dataflow::{DataflowGraph, Event, NodeKind, Runtime, Stepped};
+use dataflow::{DataflowGraph, Event, NodeKind, Runtime, Stepped, Trip};
 use operators::arrangement::Shard;
 use operators::spec::OperatorSpec;
 use rand::rngs::StdRng;
@@ -19,7 +20,6 @@ use crate::checkpointer::Checkpointer;
 use crate::client::{Client, Commit, random_transaction};
 use crate::disk::Disk;
 use crate::feeder::Feeder;
-use crate::locks::Locks;
 use crate::model::Model;
 use crate::ports::{Shared, SharedHandle, SimulatedPorts, lock};
 use crate::reader::Reader;
@@ -34,6 +34,7 @@ pub struct World<'w, 'a> {
     worker: &'w mut Stepped<'a>,
     driver: Driver<SimulatedPorts>,
     pub runtime: Arc<Runtime>,
+    trip: Trip,
     pub shared: SharedHandle,
     pub oracle: Arc<Oracle>,
     pub relations: BTreeMap<ObjectId, Shards>,
@@ -41,13 +42,18 @@ pub struct World<'w, 'a> {
     pub catalog: BTreeSet<ObjectId>,
     pub clients: Vec<Client>,
     pub commits: Vec<Commit>,
-    pub locks: Locks,
+    pub locks: LockTable,
+    /// Requests for locks that were granted later.
+    pub granted: BTreeSet<u64>,
     builders: Vec<Builder>,
     /// Views of the catalog that are built anew after the restart, in order.
     rebuild: VecDeque<ObjectId>,
     readers: Vec<Reader>,
     pub feeder: Feeder,
     checkpointer: Checkpointer,
+    /// A view that is about to fail, and those that have.
+    tripped: Option<ObjectId>,
+    failed: BTreeSet<ObjectId>,
     /// The disk has lost its power: this life is over.
     pub dark: bool,
     /// Everything that was visible before the crash is visible again: clients may come.
@@ -100,12 +106,13 @@ enum Action {
     AskCheckpoint,
     Mark,
     Compact,
+    Trip,
     Fill,
     Wait,
 }
 
 /// Lives through one life: until the crash, or until everything has come to rest and was checked.
-pub fn live(worker: &mut Stepped<'_>, legacy: Legacy, plan: Plan, seed: u64, last: bool) -> Legacy {
+pub fn live(worker: &mut Stepped<'_>, trip: Trip, legacy: Legacy, plan: Plan, seed: u64, last: bool) -> Legacy {
     let Legacy { disk, model, now_us, trace, steps } = legacy;
     let rng = StdRng::seed_from_u64(seed);
     let (disk, found) = Disk::open(disk);
@@ -129,18 +136,22 @@ pub fn live(worker: &mut Stepped<'_>, legacy: Legacy, plan: Plan, seed: u64, las
         worker,
         driver: Driver::new(start, ports),
         runtime,
+        trip,
         shared,
         oracle,
         relations: BTreeMap::new(),
         catalog: BTreeSet::new(),
         clients: (0..plan.clients).map(|_| Client::default()).collect(),
         commits: vec![],
-        locks: Locks::default(),
+        locks: LockTable::default(),
+        granted: BTreeSet::new(),
         builders: vec![],
         rebuild: VecDeque::new(),
         readers: vec![],
         feeder: Feeder::default(),
         checkpointer: Checkpointer::default(),
+        tripped: None,
+        failed: BTreeSet::new(),
         dark: false,
         ready: false,
         told: true,
@@ -228,6 +239,9 @@ impl World<'_, '_> {
         if self.ready {
             all.extend([(Action::Build, 2), (Action::Drop, 1), (Action::Read, 4)]);
         }
+        if self.plan.trips && self.ready {
+            all.push((Action::Trip, 1));
+        }
         if !self.feeder.ended() {
             all.push((Action::Feed, 3));
         }
@@ -298,6 +312,7 @@ impl World<'_, '_> {
                 lock(&self.shared).disk.leave_room(full.then_some(room));
             }
             Action::Mark => self.dark |= !lock(&self.shared).disk.mark(),
+            Action::Trip => self.trip(),
             Action::Compact => self.dark |= !lock(&self.shared).disk.compact(),
             Action::Wait => lock(&self.shared).now_us += self.rng.random_range(1..50_000),
         }
@@ -361,7 +376,14 @@ impl World<'_, '_> {
                     lock(&self.shared).inbox.push_back(deadline);
                 }
                 Event::Failed { dataflow, operator, error } => {
-                    panic!("relation {dataflow} fails in operator {operator}: {:?}", error.to_sql_error());
+                    let error = error.to_sql_error();
+                    assert_eq!(
+                        self.tripped.take(),
+                        Some(dataflow),
+                        "relation {dataflow}, operator {operator}: {error:?}"
+                    );
+                    self.failed.extend(self.oracle.fail(dataflow, &error));
+                    lock(&self.shared).inbox.push_back(Message::Failed { dataflow });
                 }
             }
         }
@@ -416,6 +438,12 @@ impl World<'_, '_> {
             && self.relations.keys().all(sealed)
     }
 
+    /// A transaction's locks end.
+    pub fn release(&mut self, transaction: u64) {
+        let granted = self.locks.release_since(transaction, 0);
+        self.granted.extend(granted);
+    }
+
     pub fn shards(&self, relation: ObjectId) -> &[Arc<Shard>] {
         &self.relations[&relation]
     }
@@ -427,9 +455,22 @@ impl World<'_, '_> {
         [ACCOUNTS, LOOSE].into_iter().chain(views).collect()
     }
 
-    /// A relation failed: only if somebody made it fail.
+    /// A relation failed: only if somebody made it fail, or something that it reads.
     pub fn allow_failure(&self, relation: ObjectId) {
-        panic!("relation {relation} has failed: {:?}", self.oracle.failure(relation));
+        let read_failed = needs(relation).iter().any(|input| self.failed.contains(input));
+        let allowed = self.failed.contains(&relation) || read_failed;
+        assert!(allowed, "relation {relation} has failed: {:?}", self.oracle.failure(relation));
+    }
+
+    /// Makes a complete view fail at the next thing it does.
+    fn trip(&mut self) {
+        let mut views = self.readable();
+        views.retain(|id| !crate::schema::is_table(*id) && !self.failed.contains(id));
+        if self.tripped.is_none() && !views.is_empty() {
+            let id = views[self.rng.random_range(0..views.len())];
+            self.trip.set(id);
+            self.tripped = Some(id);
+        }
     }
 
     /// After a restart: who was told that a view exists finds it.
@@ -477,7 +518,8 @@ impl World<'_, '_> {
         }
         assert!(self.locks.is_empty(), "a lock outlives its transaction");
         self.act(Action::Read);
-        let relations = self.readable();
+        let mut relations = self.readable();
+        relations.retain(|id| self.oracle.failure(*id).is_none());
         let pin = self.oracle.pin(&relations);
         self.model.show(pin.epoch());
         let expected = self.model.contents(pin.epoch());
@@ -488,7 +530,9 @@ impl World<'_, '_> {
     }
 
     fn at_rest(&self) -> bool {
-        let quiet = |id: &ObjectId| self.oracle.frontier(*id) == Some(self.oracle.opened());
+        let quiet = |id: &ObjectId| {
+            self.oracle.failure(*id).is_some() || self.oracle.frontier(*id) == Some(self.oracle.opened())
+        };
         lock(&self.shared).inbox.is_empty()
             && self.clients.iter().all(Client::is_idle)
             && self.commits.is_empty()
@@ -503,14 +547,17 @@ impl World<'_, '_> {
     fn who_waits(&self) -> String {
         let frontiers: Vec<_> = self.relations.keys().map(|id| (*id, self.oracle.frontier(*id))).collect();
         format!(
-            "{} clients, {} commits, {} builders, {} to rebuild, {} readers, feed ended {}, opened {}, frontiers {frontiers:?}",
+            "{} clients, {} commits, builders {:?}, {} to rebuild, {} readers, feed ended {}, opened {}, frontiers {frontiers:?}; the clock: {}; the journal: {}, dark {}",
             self.clients.iter().filter(|client| !client.is_idle()).count(),
             self.commits.len(),
-            self.builders.len(),
+            self.builders.iter().map(Builder::waits_for).collect::<Vec<_>>(),
             self.rebuild.len(),
             self.readers.len(),
             self.feeder.ended(),
             self.oracle.opened(),
+            self.driver.machine().waits_for(),
+            lock(&self.shared).disk.stands(),
+            self.dark,
         )
     }
 }

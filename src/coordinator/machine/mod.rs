@@ -168,6 +168,20 @@ impl<H: History> Machine<H> {
         self.epoch
     }
 
+    /// What keeps the next epoch from being opened, for people.
+    pub fn waits_for(&self) -> String {
+        let behind = self.dataflows.iter().filter(|(_, d)| !d.outstanding.is_empty());
+        let behind: Vec<_> = behind.map(|(id, d)| (*id, d.outstanding.len(), d.attached)).collect();
+        format!(
+            "log: {}, credit: {}, behind (relation, epochs, attached): {behind:?}, {} chunks, {} writes, {} joins",
+            if self.log.holds() { "an epoch is held until it is durable" } else { "free" },
+            self.has_credit(),
+            self.chunks.len(),
+            self.writes.len(),
+            self.joins.len(),
+        )
+    }
+
     /// How long nothing has to be looked at unless something happens.
     pub fn sleep(&self, now: Now) -> Option<Duration> {
         let due = self.deadlines.values().min().map(|at| Duration::from_micros((at - now.wall_us).max(0) as u64));

@@ -12,6 +12,7 @@ use super::harness::numbers;
 use crate::command::Event;
 use crate::container::Content;
 use crate::host::{Host, HostContext, RecordQueue};
+use crate::pace::Pace;
 
 /// Panics in the second epoch when it comes to this call.
 struct Panics {
@@ -77,7 +78,7 @@ fn context(events: Arc<Mutex<Vec<Event>>>, budget: &MemoryBudget) -> HostContext
         records: Rc::new(RefCell::new(RecordQueue::default())),
         counters: Arc::default(),
         memory: budget.account(),
-        fuel: Duration::from_secs(3600),
+        pace: Pace { fuel: Duration::from_secs(3600), ..Pace::default() },
         events: Arc::new(move |event| events.lock().unwrap().push(event)),
         tap: None,
     }

@@ -13,6 +13,7 @@ use types::{DeltaBatch, Epoch, EpochRecord, MemoryBudget, ObjectId, Watermarks};
 
 use crate::command::{Command, CreateDataflow, Event, FeedBatch, Start};
 use crate::graph::{DataflowGraph, Edge, Exchange, Node, NodeKind};
+use crate::pace::Pace;
 use crate::stats::StatsRegistry;
 use crate::worker::{State, WorkerContext};
 
@@ -33,7 +34,7 @@ pub fn with_worker(test: impl FnOnce(&mut Harness<'_>) + Send + Sync + 'static) 
             events: Arc::new(move |event| seen.lock().unwrap().push(event)),
             stats: StatsRegistry::default(),
             budget: MemoryBudget::new(usize::MAX),
-            fuel: Duration::ZERO,
+            pace: Pace { fuel: Duration::ZERO, ..Pace::default() },
         };
         let mut harness = Harness { commands, state: State::new(worker, context), events };
         test(&mut harness);

@@ -8,11 +8,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use coordinator::locks::{LockReading, LockTable, Mode, OwnerId, Request, Resource, Ticket};
 use tokio::sync::oneshot;
 use types::limits::LOCKS_MAX;
 use types::{SqlState, ToSqlState};
-
-use super::table::{LockReading, LockTable, Mode, OwnerId, Request, Resource, Ticket};
 
 /// All locks of the database.
 #[derive(Default)]

@@ -24,7 +24,12 @@ pub(super) struct TwoPhase {
 }
 
 pub(super) fn context(worker: usize, workers: usize) -> BuildContext {
-    BuildContext { worker, workers, shard: Arc::new(|_| unreachable!("aggregation reads no relation")) }
+    BuildContext {
+        worker,
+        workers,
+        batch_rows: types::limits::BATCH_ROWS_MAX,
+        shard: Arc::new(|_| unreachable!("aggregation reads no relation")),
+    }
 }
 
 impl TwoPhase {
