@@ -100,7 +100,7 @@ impl Files {
 
     pub(crate) fn read(&self, path: &Path) -> Result<Vec<u8>, StateError> {
         let file = self.open(path, Access::Read)?;
-        let mut bytes = vec![0; file.len()? as usize];
+        let mut bytes = vec![0; file.length()? as usize];
         let read = file.read_at(&mut bytes, 0)?;
         bytes.truncate(read);
         Ok(bytes)
@@ -146,8 +146,8 @@ impl OpenFile {
         &self.path
     }
 
-    pub(crate) fn len(&self) -> Result<u64, StateError> {
-        self.file.len().map_err(|e| StateError::io("read", &self.path, e))
+    pub(crate) fn length(&self) -> Result<u64, StateError> {
+        self.file.length().map_err(|e| StateError::io("read", &self.path, e))
     }
 
     /// Bytes read; fewer than asked for only at the end of the file.

@@ -90,7 +90,7 @@ pub trait DiskFile: Send + Sync {
 
     fn set_len(&self, bytes: u64) -> io::Result<()>;
 
-    fn len(&self) -> io::Result<u64>;
+    fn length(&self) -> io::Result<u64>;
 
     /// Makes the contents durable, and the length.
     fn sync(&self) -> io::Result<()>;

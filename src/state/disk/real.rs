@@ -127,7 +127,7 @@ impl DiskFile for File {
         File::set_len(self, bytes)
     }
 
-    fn len(&self) -> io::Result<u64> {
+    fn length(&self) -> io::Result<u64> {
         Ok(self.metadata()?.len())
     }
 

@@ -21,7 +21,7 @@ impl RunReader {
     /// Opens a run and verifies header, footer and tail; blocks are verified when they are read.
     pub(crate) fn open(files: &Files, path: &Path) -> Result<RunReader, StateError> {
         let file = files.open(path, Access::Read)?;
-        let bytes = file.len()?;
+        let bytes = file.length()?;
         let mut reader = RunReader { file, bytes, crc: 0, blocks: vec![] };
         if bytes < (HEADER_BYTES + TAIL_BYTES) as u64 {
             return Err(reader.corrupt("the file is too short"));

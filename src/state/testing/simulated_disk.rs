@@ -389,7 +389,7 @@ impl DiskFile for SimulatedFile {
         Ok(())
     }
 
-    fn len(&self) -> io::Result<u64> {
+    fn length(&self) -> io::Result<u64> {
         let state = self.disk.lock();
         state.check_power()?;
         Ok(state.contents[self.index].seen.len() as u64)
