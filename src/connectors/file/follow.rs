@@ -110,9 +110,8 @@ impl FollowReader {
             Err(error @ ConnectorError::NotRegular { .. }) => {
                 let path = self.config.listing.path().to_string();
                 let open = |p: &Followed| p.path == path && p.state != State::Failed;
-                match self.roster.partitions.iter().position(open) {
-                    Some(index) => self.give_up(index, error),
-                    None => {}
+                if let Some(index) = self.roster.partitions.iter().position(open) {
+                    self.give_up(index, error);
                 }
                 vec![]
             }

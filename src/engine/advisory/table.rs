@@ -368,7 +368,7 @@ impl AdvisoryTable {
     pub fn read(&self) -> Vec<LockReading> {
         let mut readings = vec![];
         for (key, entry) in &self.keys {
-            for (session, _) in &entry.holders {
+            for session in entry.holders.keys() {
                 let modes = [Mode::Share, Mode::Exclusive].into_iter().filter(|mode| {
                     let held = &self.sessions[session].held;
                     [Owner::Session, Owner::Transaction].iter().any(|of| held.contains_key(&(*key, *mode, *of)))

@@ -7,35 +7,32 @@
 //! Ready when all of that is sealed, so no reader sees less than before the crash.
 
 mod sources;
+mod start;
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use catalog::{Building, Catalog, CatalogChange, CatalogObject, ObjectBody};
-use dataflow::{CreateDataflow, DataflowGraph, RestoredBatch, RestoredState, Runtime, Start};
+use dataflow::{CreateDataflow, DataflowGraph, RestoredBatch, RestoredState, Start};
 use state::{DurableStore, JournalEntry, Recovered, StoreOptions};
-use types::limits::{CHECKPOINT_INPUT_BYTES, CHECKPOINT_INPUT_PART, FAILURES_IN_A_ROW_MAX};
-use types::{Epoch, MemoryBudget, ObjectId, SqlError, SqlState, ToSqlState};
+use types::limits::FAILURES_IN_A_ROW_MAX;
+use types::{Epoch, ObjectId, SqlError, SqlState, ToSqlState};
 
-use crate::caught::or_stop;
-use crate::checkpoint::{CheckpointPayload, Checkpointer, CheckpointerStart};
-use crate::clock::{self, ClockMessage, EnginePorts, PortsStart, Readable};
+use crate::checkpoint::CheckpointPayload;
+use crate::clock::{ClockMessage, Readable};
 use crate::config::EngineConfig;
 use crate::dataflows;
-use crate::engine::{Engine, Shared, clock_channel, event_handler};
-use crate::failures::{Failed, Failures, Stage, name_of};
-use crate::gate::JournalGate;
-use crate::late_counts::LateCounts;
+use crate::engine::{Engine, Shared};
+use crate::failures::{Failed, Stage, name_of};
 use crate::log::{CatalogEntry, EpochEntry, KIND_CATALOG, KIND_EPOCH, KIND_TABLE_ROWS};
 use crate::logged::LoggedSteps;
 use crate::rebuild::{self, Request};
 use crate::relation::Relation;
-use crate::sessions::SessionRegistry;
 use crate::statements::building;
 use crate::tables;
 use crate::time::now_us;
-use coordinator::oracle::Oracle;
 use sources::{register_sources, restart_feeds};
+use start::start;
 
 pub(crate) use sources::{configure, register_source};
 
@@ -43,8 +40,6 @@ pub(crate) use sources::{configure, register_source};
 const FIRST_EPOCH: Epoch = 1_000_000_000;
 /// A new incarnation starts so far beyond the last logged epoch that it can't repeat an unlogged one.
 const INCARNATION_GAP: Epoch = 1_000_000;
-/// Threads for ad-hoc reads beside the caller's runtime.
-const QUERY_THREADS_MIN: usize = 2;
 
 /// What the journal adds to the manifest.
 struct Beyond {
@@ -170,125 +165,6 @@ fn read_beyond(recovered: &Recovered) -> Result<Beyond, SqlError> {
     // Their sessions are gone.
     payload.catalog.objects.retain(|_, object| !object.is_temporary());
     Ok(Beyond { payload, logged, rows, last_epoch })
-}
-
-/// Starts threads with nothing in them yet.
-fn start(
-    config: EngineConfig,
-    store: DurableStore,
-    beyond: &Beyond,
-    recovered: &Recovered,
-) -> Result<Engine, SqlError> {
-    let payload = &beyond.payload;
-    // Relations that never became part of the catalog may have left state: their ids are not given out again.
-    let leftover = recovered.state.relations().into_iter().map(|id| id.0 + 1).max().unwrap_or(0);
-    let budget = MemoryBudget::new(config.memory_limit_bytes);
-    let fresh = payload.incarnation == 0;
-    let epoch = if fresh { payload.epoch } else { beyond.last_epoch + INCARNATION_GAP };
-    let oracle = Oracle::new(epoch);
-    let (clock_sender, clock_receiver) = clock_channel();
-    let slot: Arc<Mutex<Option<std::sync::Weak<Shared>>>> = Arc::default();
-    let lookup_slot = slot.clone();
-    let lookup = move || lookup_slot.lock().expect("not poisoned").as_ref().and_then(|weak| weak.upgrade());
-    let (rebuild, requests) = std::sync::mpsc::channel();
-    let failures = Failures {
-        oracle: oracle.clone(),
-        clock: clock_sender.clone(),
-        rebuild,
-        engine: Arc::new(lookup),
-        book: Arc::default(),
-        job: Arc::default(),
-    };
-    let lookup = failures.engine.clone();
-    std::thread::Builder::new()
-        .name("hw-rebuild".into())
-        .spawn(move || rebuild::run(&requests, &lookup))
-        .map_err(|e| SqlError::internal(format!("cannot start a thread: {e}")))?;
-    let checkpointer = Checkpointer::start(CheckpointerStart {
-        store: store.clone(),
-        workers: config.workers,
-        failures: failures.clone(),
-        last: payload.clone(),
-        memory: budget.account(),
-    });
-    let events = event_handler(failures.clone(), checkpointer.clone());
-    let runtime = Runtime::start(config.workers, budget.clone(), events).map_err(|e| e.to_sql_error())?;
-    let runtime = Arc::new(runtime);
-    let wake = Mutex::new(clock_sender.clone());
-    store.journal().subscribe(Box::new(move |_| {
-        let _ = wake.lock().expect("not poisoned").send(ClockMessage::Durable);
-    }));
-    let gate = Arc::new(JournalGate::default());
-    let late = Arc::new(LateCounts::restored(payload.table_late.clone()));
-    let clock_start = clock_start(&config, payload, epoch);
-    let ports = EnginePorts::new(PortsStart {
-        runtime: runtime.clone(),
-        oracle: oracle.clone(),
-        store: store.clone(),
-        gate: gate.clone(),
-        checkpointer: checkpointer.clone(),
-        late: late.clone(),
-        clock: clock_sender.clone(),
-        catalog: Arc::new(payload.catalog.clone()),
-        catalog_position: payload.catalog_position,
-    });
-    let driver = coordinator::Driver::new(clock_start, ports);
-    std::thread::Builder::new()
-        .name("hw-clock".into())
-        .spawn(move || or_stop("hw-clock", || clock::run(driver, clock_receiver)))
-        .map_err(|e| SqlError::internal(format!("cannot start a thread: {e}")))?;
-    let queries = query_threads()?;
-    let shared = Arc::new(Shared {
-        store,
-        gate,
-        runtime,
-        oracle,
-        checkpointer,
-        failures,
-        clock: clock_sender,
-        budget,
-        catalog: Mutex::new(Arc::new(payload.catalog.clone())),
-        relations: Mutex::default(),
-        sources: Mutex::default(),
-        ddl: tokio::sync::Mutex::new(()),
-        lines: Default::default(),
-        locks: Arc::default(),
-        recent: Arc::default(),
-        jobs: Default::default(),
-        sessions: Arc::new(SessionRegistry::new(config.sessions)),
-        advisory: Arc::default(),
-        query_handle: queries.handle().clone(),
-        queries: Mutex::new(Some(queries)),
-        next_id: payload.catalog.next_id.max(leftover).into(),
-        late,
-        feed_threads: Default::default(),
-        outside: Default::default(),
-        started_us: now_us(),
-        ready: false.into(),
-    });
-    *slot.lock().expect("not poisoned") = Some(Arc::downgrade(&shared));
-    Ok(Engine { shared })
-}
-
-fn clock_start(config: &EngineConfig, payload: &CheckpointPayload, epoch: Epoch) -> coordinator::Start {
-    coordinator::Start {
-        epoch,
-        incarnation: payload.incarnation + 1,
-        wall_time_us: payload.wall_time_us,
-        table_position: payload.table_position,
-        table_watermarks: payload.table_watermarks.clone(),
-        checkpoint_interval: config.checkpoint_interval,
-        checkpoint_input_bytes: (config.memory_limit_bytes / CHECKPOINT_INPUT_PART).min(CHECKPOINT_INPUT_BYTES),
-    }
-}
-
-fn query_threads() -> Result<tokio::runtime::Runtime, SqlError> {
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(std::thread::available_parallelism().map_or(1, |n| n.get()).max(QUERY_THREADS_MIN))
-        .thread_name("hw-query")
-        .enable_all()
-        .build()
-        .map_err(|e| SqlError::internal(format!("cannot start query threads: {e}")))
 }
 
 /// Makes durable that this life of the server has begun, so that none repeats the epochs of another: clients name them.

@@ -5,6 +5,7 @@
 
 mod functions;
 mod hw_catalog;
+mod hw_sources;
 mod information_schema;
 mod names;
 mod pg_catalog;
