@@ -235,7 +235,7 @@ impl<'a> Generator<'a> {
             0 => "NULL".into(),
             1..8 => self.edges[column].values.choose(rng).expect("a type has values").clone(),
             // Without a type, as people write them.
-            8 => format!("{}", ["0", "1", "-1", "2147483648", "1.5", "'a'", "''", "'1'"].choose(rng).expect("some")),
+            8 => ["0", "1", "-1", "2147483648", "1.5", "'a'", "''", "'1'"].choose(rng).expect("some").to_string(),
             _ => format!("c{column}"),
         }
     }

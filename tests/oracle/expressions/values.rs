@@ -155,7 +155,7 @@ pub fn edges() -> Vec<Edge> {
 }
 
 /// A column per type, named after its place (`c0`, `c1`, …). Values that a type doesn't have are left out of `edges`.
-pub fn batch(planner: &Planner, edges: &mut Vec<Edge>) -> RecordBatch {
+pub fn batch(planner: &Planner, edges: &mut [Edge]) -> RecordBatch {
     let one: ArrayRef = Arc::new(Int64Array::from(vec![0]));
     let one = RecordBatch::try_from_iter([("one", one)]).expect("one column");
     let mut columns: Vec<(String, ArrayRef)> = vec![];

@@ -191,15 +191,15 @@ fn an_emptied_file_goes_on_as_another_partition() {
     append(&at("app.log"), &lines("a", 3));
     let mut follower = Follower::new(config(&at("app.log"), "csv", "true"));
     follower.expect(3, &[("app.log", 3)]);
-    fs::write(at("app.log"), &lines("b", 1)).unwrap();
+    fs::write(at("app.log"), lines("b", 1)).unwrap();
     follower.expect(4, &[("app.log", 3), ("app.log#2", 1)]);
     follower.expect_told(&["app.log: emptied"]);
     // Longer than before when it is looked at again.
-    fs::write(at("app.log"), &lines("c", 4)).unwrap();
+    fs::write(at("app.log"), lines("c", 4)).unwrap();
     follower.expect(8, &[("app.log", 3), ("app.log#2", 1), ("app.log#3", 4)]);
     follower.expect_told(&["app.log#2: emptied"]);
     // While nobody looks.
-    fs::write(at("app.log"), &lines("d", 1)).unwrap();
+    fs::write(at("app.log"), lines("d", 1)).unwrap();
     follower.reopen();
     follower.expect(9, &[("app.log", 3), ("app.log#2", 1), ("app.log#3", 4), ("app.log#4", 1)]);
 }
