@@ -251,7 +251,7 @@ fn a_dataflow_joins_after_the_chunks_that_were_there_before_it() {
         advance 12
         Hold { relation: ObjectId(9), at: 12 }
         tell 99 joined at 12
-        log 12:["old columns"] 13:["new columns"]
+        log 13:["new columns"]
         open 13 [ObjectId(3), ObjectId(9)]
         feed chunk 5 in 13
         advance 13
