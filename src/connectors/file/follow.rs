@@ -39,6 +39,8 @@ pub(super) struct FollowReader {
     ready: VecDeque<usize>,
     waiting_events: VecDeque<ReadEvent>,
     looked_around: Instant,
+    /// A file does not stand where it was listed: look around at once.
+    stale: bool,
     events: Receiver<notify::Result<notify::Event>>,
     /// Delivers into `events` while it lives.
     _watcher: RecommendedWatcher,
@@ -63,6 +65,7 @@ impl FollowReader {
             ready: VecDeque::new(),
             waiting_events: VecDeque::new(),
             looked_around: Instant::now(),
+            stale: false,
             events,
             _watcher: watcher,
             config,
@@ -123,6 +126,7 @@ impl FollowReader {
                 self.make_ready(index);
             }
         }
+        self.place_missing();
         Ok(())
     }
 
@@ -259,10 +263,8 @@ impl FollowReader {
                 self.tell(Change::Added(renewed));
                 self.make_ready(renewed);
             }
-            // Renamed or deleted since it was listed.
-            ConnectorError::FileNotFound { .. } if !Path::new(&partition.path).exists() => {
-                partition.listed = false;
-            }
+            // Renamed or deleted since it was listed: the next look finds it, or that it is gone.
+            ConnectorError::FileNotFound { .. } if partition.reader.is_none() => self.stale = true,
             error if error.may_pass() => {
                 let retry = partition.backoff.fail();
                 partition.retry_at = Some(Instant::now() + retry.wait);
@@ -335,7 +337,7 @@ impl SourceReader for FollowReader {
             }
             let now = Instant::now();
             let next_look = self.looked_around + LOOK_AROUND;
-            if now >= next_look {
+            if now >= next_look || std::mem::take(&mut self.stale) {
                 self.look_around()?;
                 continue;
             }

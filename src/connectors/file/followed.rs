@@ -1,8 +1,10 @@
 //! One partition of a followed source: which file it is, how far it was read, and what became of it.
 
+use std::path::Path;
 use std::time::Instant;
 
 use super::identity::{FileId, Head, Identity};
+use super::listing::missing_or_io;
 use super::text_file::Range;
 use super::{FileConfig, PartitionReader};
 use crate::{Backoff, ConnectorError, KnownPartition};
@@ -143,12 +145,20 @@ impl Followed {
         (self.state, self.reader, self.retry_at) = (State::Failed, None, None);
     }
 
-    /// Opens its file where reading stopped.
+    /// Opens its file where reading stopped. Errors: `FileNotFound` also if another file stands at its path by now.
     pub fn open(&mut self, config: &FileConfig, projection: &[usize]) -> Result<(), ConnectorError> {
-        if self.reader.is_none() {
-            let range = Range { from: self.position, until: None, follow: true };
-            self.reader = Some(config.partition(&self.name, &self.path, range, projection)?);
+        if self.reader.is_some() {
+            return Ok(());
         }
+        let range = Range { from: self.position, until: None, follow: true };
+        let reader = config.partition(&self.name, &self.path, range, projection)?;
+        // Of a file that is only opened when it is read: the one that stands there now.
+        let metadata = reader.file().map_or_else(|| std::fs::metadata(&self.path), |file| file.metadata());
+        let metadata = metadata.map_err(|error| missing_or_io(Path::new(&self.path), error))?;
+        if self.id != Some(FileId::of(&metadata)) {
+            return Err(ConnectorError::FileNotFound { path: self.path.clone() });
+        }
+        self.reader = Some(reader);
         Ok(())
     }
 

@@ -132,7 +132,6 @@ impl Roster {
         for partition in self.partitions.iter_mut().filter(|p| !p.listed && p.reader.is_none()) {
             if let Some(id) = partition.id.take() {
                 self.by_id.remove(&id);
-                partition.finish();
             }
         }
     }
