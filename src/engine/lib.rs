@@ -1,7 +1,7 @@
 //! The database: sessions, statements, epochs, reads, durability. Everything a client can do, without the wire.
 //!
 //! Where to read: `engine.rs` (what is shared), `recovery/` (opening), `clock/` (input → epochs), crate `coordinator`
-//! (which epoch a query reads), `feed.rs` + `history.rs` (sources), `keeper.rs` (what sources leave out), `derived.rs`
+//! (which epoch a query reads), `feed/` + `history.rs` (sources), `keeper.rs` (what sources leave out), `derived.rs`
 //! (columns that are computed), `tables/` (writes), `locks/` and `transaction.rs` (who may write what), `dataflows.rs`
 //! (bringing a
 //! view to life), `checkpoint.rs`, `session.rs` + `statements/` (one file per statement), `sessions.rs` (who
